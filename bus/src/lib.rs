@@ -1,0 +1,1 @@
+//! Typed publish, subscribe and request over NATS.

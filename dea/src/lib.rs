@@ -1,0 +1,1 @@
+//! Runs droplets as instances on one node.

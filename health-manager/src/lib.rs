@@ -1,0 +1,1 @@
+//! Compares desired with actual state and asks for starts and stops.

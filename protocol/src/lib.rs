@@ -1,0 +1,1 @@
+//! Messages, subjects, ids, sizes and HTTP types that the components share.

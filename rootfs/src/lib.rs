@@ -1,0 +1,1 @@
+//! Builds, stores and describes stacks (base images).

@@ -1,0 +1,1 @@
+//! Keeps the route table from the bus and forwards HTTP.

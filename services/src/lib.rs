@@ -1,0 +1,1 @@
+//! Service gateway, nodes and brokers.

@@ -1,0 +1,2 @@
+//! The cupola binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Turns an app's source into a droplet, in a container.
