@@ -1,1 +1,26 @@
-//! Messages, subjects, ids, sizes and HTTP types that the components share.
+//! What the components say to each other: messages and their subjects, ids, sizes, the warden socket's
+//! messages and the HTTP API's types. Data alone: no I/O, no async runtime, no NATS client.
+//!
+//! - [`ids`], [`size`]: newtypes, so that an app is never taken for an instance nor megabytes for bytes
+//! - [`message`]: what a message on the bus is, and [`Subject`]
+//! - [`dea`], [`droplet`], [`staging`], [`router`], [`health`], [`component`], [`logs`], [`controller`]: one
+//!   module per conversation; each spells its own subjects, and nobody else spells any
+//!
+//! Every message has a golden JSON file in `tests/golden/`: the historic Cloud Foundry components' field names
+//! are the contract, our additions are optional fields.
+
+pub mod component;
+pub mod controller;
+pub mod dea;
+pub mod droplet;
+pub mod health;
+pub mod ids;
+pub mod logs;
+pub mod message;
+pub mod router;
+pub mod size;
+pub mod staging;
+
+pub use ids::{AppId, DeaId, InstanceId, RouterId, StagerId, TaskId, Version};
+pub use message::{Event, Message, Request, Subject};
+pub use size::{Bytes, Mebibytes};
