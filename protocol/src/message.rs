@@ -17,6 +17,11 @@ impl Subject {
         Self::new(E::SUBJECT)
     }
 
+    /// An address for answers, which the NATS client made; it is named for errors only.
+    pub fn inbox(inbox: &str) -> Self {
+        Self::new(inbox)
+    }
+
     /// The subject as NATS spells it.
     pub fn as_str(&self) -> &str {
         &self.0
