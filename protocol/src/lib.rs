@@ -5,10 +5,12 @@
 //! - [`message`]: what a message on the bus is, and [`Subject`]
 //! - [`dea`], [`droplet`], [`staging`], [`router`], [`health`], [`component`], [`logs`], [`controller`]: one
 //!   module per conversation; each spells its own subjects, and nobody else spells any
+//! - [`api`]: the HTTP API's types, shared by the controller and its clients
 //!
 //! Every message has a golden JSON file in `tests/golden/`: the historic Cloud Foundry components' field names
 //! are the contract, our additions are optional fields.
 
+pub mod api;
 pub mod component;
 pub mod controller;
 pub mod dea;

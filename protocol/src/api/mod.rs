@@ -1,0 +1,37 @@
+//! Types of the HTTP API: Cloud Foundry API v3, its OAuth token endpoint and its log reading API, as far as the
+//! controller serves them and clients use them. Requests and answers are the same types on both sides.
+//!
+//! Field names are those of the v3 documentation. Fields that only some servers send have a default, so that a
+//! client of ours can also read what another server says.
+
+mod app;
+mod auth;
+mod build;
+mod droplet;
+mod envelope;
+mod error;
+mod job;
+mod manifest;
+mod package;
+mod page;
+mod platform;
+mod process;
+mod root;
+mod route;
+mod tenancy;
+
+pub use app::*;
+pub use auth::*;
+pub use build::*;
+pub use droplet::*;
+pub use envelope::*;
+pub use error::*;
+pub use job::*;
+pub use manifest::*;
+pub use package::*;
+pub use page::*;
+pub use platform::*;
+pub use process::*;
+pub use root::*;
+pub use route::*;
+pub use tenancy::*;

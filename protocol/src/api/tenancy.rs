@@ -1,0 +1,117 @@
+//! Organizations, spaces, users, roles.
+
+use super::{Guid, Links, Metadata, Relationships, ToOne};
+use serde::{Deserialize, Serialize};
+
+/// An organization: spaces that belong together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Organization {
+    /// Its guid.
+    pub guid: Guid,
+    /// When it was made, RFC 3339.
+    pub created_at: String,
+    /// When it was changed, RFC 3339.
+    pub updated_at: String,
+    /// Its name, unique.
+    pub name: String,
+    /// Whether only administrators may change it.
+    #[serde(default)]
+    pub suspended: bool,
+    /// `quota`.
+    #[serde(default)]
+    pub relationships: Relationships,
+    /// Labels.
+    #[serde(default)]
+    pub metadata: Metadata,
+    /// Links.
+    #[serde(default)]
+    pub links: Links,
+}
+
+/// A space: where apps live.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Space {
+    /// Its guid.
+    pub guid: Guid,
+    /// When it was made, RFC 3339.
+    pub created_at: String,
+    /// When it was changed, RFC 3339.
+    pub updated_at: String,
+    /// Its name, unique in its organization.
+    pub name: String,
+    /// `organization`, `quota`.
+    #[serde(default)]
+    pub relationships: Relationships,
+    /// Labels.
+    #[serde(default)]
+    pub metadata: Metadata,
+    /// Links.
+    #[serde(default)]
+    pub links: Links,
+}
+
+/// `POST /v3/organizations`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CreateOrganization {
+    /// Its name.
+    pub name: String,
+}
+
+/// `POST /v3/spaces`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CreateSpace {
+    /// Its name.
+    pub name: String,
+    /// Where it belongs.
+    pub relationships: InOrganization,
+}
+
+/// Belongs to an organization.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InOrganization {
+    /// Which one.
+    pub organization: ToOne,
+}
+
+/// A user.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct User {
+    /// Its guid.
+    pub guid: Guid,
+    /// When it was made, RFC 3339.
+    pub created_at: String,
+    /// When it was changed, RFC 3339.
+    pub updated_at: String,
+    /// Its name.
+    pub username: Option<String>,
+    /// How it is shown.
+    pub presentation_name: String,
+    /// Who keeps it: `uaa`.
+    pub origin: Option<String>,
+    /// Labels.
+    #[serde(default)]
+    pub metadata: Metadata,
+    /// Links.
+    #[serde(default)]
+    pub links: Links,
+}
+
+/// What a user may do somewhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Role {
+    /// Its guid.
+    pub guid: Guid,
+    /// When it was given, RFC 3339.
+    pub created_at: String,
+    /// When it was changed, RFC 3339.
+    pub updated_at: String,
+    /// `organization_user`, `space_developer`, …
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `user`, `organization`, `space`.
+    #[serde(default)]
+    pub relationships: Relationships,
+    /// Links.
+    #[serde(default)]
+    pub links: Links,
+}
