@@ -1,1 +1,16 @@
-//! The container engine.
+//! The container engine: the daemon's parts, the spawner that builds containers, and the process that is PID 1 in them.
+//!
+//! | module | what it holds | who runs it |
+//! |---|---|---|
+//! | [`wire`] | what daemon, spawner and init say to each other, and its bytes | all three |
+//! | [`channel`] | packets with descriptors over a `SOCK_SEQPACKET` socket | all three |
+//! | [`spawner`] | building a container; [`spawner::client::Spawner`] is the daemon's side | `warden-init spawner` |
+//! | [`init`] | jobs, their output, tar streams; [`init::client::InitClient`] is the daemon's side | `warden-init init` |
+//! | [`seccomp`] | which system calls a container may make, compiled to BPF | `warden-init spawner` |
+//! | [`sys`] | every system call that nix does not wrap, and all `unsafe` of the project | all three |
+
+pub mod channel;
+pub mod init;
+pub mod spawner;
+pub mod sys;
+pub mod wire;

@@ -1,0 +1,165 @@
+//! The daemon's side of a container's init. Every call blocks, except [`Events::try_next`].
+
+use crate::channel::{Channel, Packet};
+use crate::wire::{
+    Event, Failure, InitReply, InitRequest, JobSpec, JobState, JobUser, Target, VERSION, Wire,
+};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// Why a request was not done: the step that was refused, on what, and the error number.
+pub type RunError = Failure;
+
+/// A connection for requests. Shared freely; requests go one after the other.
+#[derive(Debug)]
+pub struct InitClient {
+    socket: PathBuf,
+    channel: Mutex<Channel>,
+}
+
+/// A connection that brings notes. [`AsFd`] gives the socket, readable when there is a note.
+#[derive(Debug)]
+pub struct Events {
+    channel: Channel,
+}
+
+/// A tar stream that runs. The other end of the stream is with the caller.
+#[derive(Debug)]
+pub struct Transfer {
+    channel: Channel,
+}
+
+impl InitClient {
+    /// Connects to `<depot>/<id>/init.sock`. `InvalidData` when the init speaks another version.
+    pub fn connect(socket: &Path) -> io::Result<Self> {
+        Ok(InitClient { socket: socket.to_owned(), channel: Mutex::new(open(socket)?) })
+    }
+
+    /// Starts a job and returns its process number inside. Without `stdin` the job reads `/dev/null`.
+    pub fn run(&self, job: &JobSpec, stdin: Option<BorrowedFd<'_>>) -> Result<i32, RunError> {
+        let fds: Vec<BorrowedFd<'_>> = stdin.into_iter().collect();
+        match self.ask(&InitRequest::Run(job.clone()), &fds)? {
+            InitReply::Started { pid } => Ok(pid),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Sends a signal. A job that has ended, or is unknown, is no error.
+    pub fn signal(&self, target: Target, signal: i32) -> Result<(), RunError> {
+        self.ask(&InitRequest::Signal { target, signal }, &[]).map(drop)
+    }
+
+    /// The jobs that init knows of, those that have ended included.
+    pub fn jobs(&self) -> Result<Vec<JobState>, RunError> {
+        match self.ask(&InitRequest::Jobs, &[])? {
+            InitReply::Jobs(jobs) => Ok(jobs),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Forgets an ended job and removes its directory. `EBUSY` while it runs; an unknown job is no error.
+    pub fn forget(&self, job: u64) -> Result<(), RunError> {
+        self.ask(&InitRequest::Forget(job), &[]).map(drop)
+    }
+
+    /// Unpacks the tar stream that `data` gives into `dir`, as `user`. The caller writes the other end and closes it.
+    pub fn unpack(&self, dir: &Path, user: JobUser, data: OwnedFd) -> Result<Transfer, RunError> {
+        self.transfer(&InitRequest::Unpack { dir: dir.to_owned(), user }, data)
+    }
+
+    /// Packs `path` as a tar stream into `data`, as `user`. The caller reads the other end to its end.
+    pub fn pack(&self, path: &Path, user: JobUser, data: OwnedFd) -> Result<Transfer, RunError> {
+        self.transfer(&InitRequest::Pack { path: path.to_owned(), user }, data)
+    }
+
+    /// Opens a second connection that brings notes; gives the state of all jobs at the moment it began.
+    pub fn subscribe(&self) -> Result<(Vec<JobState>, Events), RunError> {
+        let channel = open(&self.socket).map_err(broken)?;
+        channel.send(&InitRequest::Subscribe.encode(), &[]).map_err(broken)?;
+        match reply(&channel)? {
+            InitReply::Jobs(jobs) => Ok((jobs, Events { channel })),
+            _ => Err(unexpected()),
+        }
+    }
+
+    fn ask(&self, request: &InitRequest, fds: &[BorrowedFd<'_>]) -> Result<InitReply, Failure> {
+        let channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
+        channel.send(&request.encode(), fds).map_err(broken)?;
+        reply(&channel)
+    }
+
+    fn transfer(&self, request: &InitRequest, data: OwnedFd) -> Result<Transfer, Failure> {
+        let channel = open(&self.socket).map_err(broken)?;
+        channel.send(&request.encode(), &[data.as_fd()]).map_err(broken)?;
+        Ok(Transfer { channel })
+    }
+}
+
+impl Transfer {
+    /// Waits for the end of the transfer.
+    pub fn finish(self) -> Result<(), RunError> {
+        reply(&self.channel).map(drop)
+    }
+}
+
+impl Events {
+    /// The next note; `None` when the init is gone.
+    pub fn next(&mut self) -> io::Result<Option<Event>> {
+        self.channel.receive().and_then(note)
+    }
+
+    /// The next note if there is one; `WouldBlock` where there is none now, `None` when the init is gone.
+    pub fn try_next(&mut self) -> io::Result<Option<Event>> {
+        self.channel.try_receive().and_then(note)
+    }
+}
+
+impl AsFd for Events {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+}
+
+fn open(socket: &Path) -> io::Result<Channel> {
+    let channel = Channel::connect(socket)?;
+    channel.send(&InitRequest::Hello.encode(), &[])?;
+    let packet = channel.receive()?.ok_or(io::ErrorKind::UnexpectedEof)?;
+    match InitReply::decode(&packet.payload)? {
+        InitReply::Hello { version: VERSION } => Ok(channel),
+        InitReply::Hello { version } => {
+            let text = format!("the container's init speaks version {version}, this warden {VERSION}");
+            Err(io::Error::new(io::ErrorKind::InvalidData, text))
+        }
+        _ => Err(io::Error::from_raw_os_error(libc::EPROTO)),
+    }
+}
+
+fn reply(channel: &Channel) -> Result<InitReply, Failure> {
+    let packet = channel.receive().map_err(broken)?;
+    let Some(packet) = packet else {
+        return Err(Failure::new("wait for the container's init", "", libc::EPIPE));
+    };
+    match InitReply::decode(&packet.payload) {
+        Ok(InitReply::Failed(failure)) => Err(failure),
+        Ok(other) => Ok(other),
+        Err(_) => Err(unexpected()),
+    }
+}
+
+fn note(packet: Option<Packet>) -> io::Result<Option<Event>> {
+    let Some(packet) = packet else { return Ok(None) };
+    match InitReply::decode(&packet.payload)? {
+        InitReply::Event(event) => Ok(Some(event)),
+        _ => Err(io::Error::from_raw_os_error(libc::EPROTO)),
+    }
+}
+
+fn broken(error: io::Error) -> Failure {
+    Failure::new("talk to the container's init", "", error.raw_os_error().unwrap_or(libc::EPROTO))
+}
+
+fn unexpected() -> Failure {
+    Failure::new("understand the container's init", "", libc::EPROTO)
+}
