@@ -6,6 +6,7 @@
 //! - [`dea`], [`droplet`], [`staging`], [`router`], [`health`], [`component`], [`logs`], [`controller`]: one
 //!   module per conversation; each spells its own subjects, and nobody else spells any
 //! - [`api`]: the HTTP API's types, shared by the controller and its clients
+//! - [`warden`]: frames and messages of the warden socket
 //!
 //! Every message has a golden JSON file in `tests/golden/`: the historic Cloud Foundry components' field names
 //! are the contract, our additions are optional fields.
@@ -22,6 +23,7 @@ pub mod message;
 pub mod router;
 pub mod size;
 pub mod staging;
+pub mod warden;
 
 pub use ids::{AppId, DeaId, InstanceId, RouterId, StagerId, TaskId, Version};
 pub use message::{Event, Message, Request, Subject};

@@ -1,0 +1,156 @@
+//! A container's life: create, stop, destroy, info.
+
+use super::{BandwidthStat, CpuStat, DiskStat, MemoryStat};
+use prost::{Enumeration, Message};
+
+/// A grace time that never ends: the container lives until it is destroyed.
+pub const GRACE_NEVER: u32 = u32::MAX;
+
+/// How a bind mount may be used from inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
+#[repr(i32)]
+pub enum BindMode {
+    /// Read only.
+    Ro = 0,
+    /// Read and write.
+    Rw = 1,
+}
+
+/// A file or directory of the host, seen inside the container.
+#[derive(Clone, PartialEq, Message)]
+pub struct BindMount {
+    /// Path on the host.
+    #[prost(string, required, tag = "1")]
+    pub src_path: String,
+    /// Path inside the container; made when missing.
+    #[prost(string, required, tag = "2")]
+    pub dst_path: String,
+    /// See [`BindMode`].
+    #[prost(enumeration = "BindMode", required, tag = "3")]
+    pub mode: i32,
+}
+
+impl BindMount {
+    /// A bind mount of a host path, of directory or file.
+    pub fn new(src_path: impl Into<String>, dst_path: impl Into<String>, mode: BindMode) -> Self {
+        BindMount { src_path: src_path.into(), dst_path: dst_path.into(), mode: mode.into() }
+    }
+}
+
+/// Makes a container.
+#[derive(Clone, PartialEq, Message)]
+pub struct CreateRequest {
+    /// Host paths to show inside.
+    #[prost(message, repeated, tag = "1")]
+    pub bind_mounts: Vec<BindMount>,
+    /// Seconds without a connection that has referred to the container after which it is destroyed; the
+    /// server's default when missing, [`GRACE_NEVER`] for never.
+    #[prost(uint32, optional, tag = "2")]
+    pub grace_time: Option<u32>,
+    /// Name by which later requests refer to it, any text; the server makes one when missing.
+    #[prost(string, optional, tag = "3")]
+    pub handle: Option<String>,
+    /// The /30 of the server's pool that it shall have, as `a.b.c.d` or `a.b.c.d/30`; any free one when missing.
+    #[prost(string, optional, tag = "4")]
+    pub network: Option<String>,
+    /// Root filesystem: a directory, or (ours) an EROFS image file; the server's default when missing.
+    #[prost(string, optional, tag = "5")]
+    pub rootfs: Option<String>,
+    /// Ours: bytes of disk that the container may use from its start; the server's default when missing.
+    #[prost(uint64, optional, tag = "101")]
+    pub disk_bytes: Option<u64>,
+    /// Ours: read-only layers laid over `rootfs`, topmost first, each a directory or an EROFS image file. This is
+    /// how a droplet's image becomes part of an instance's root.
+    #[prost(string, repeated, tag = "102")]
+    pub layers: Vec<String>,
+}
+
+/// The container is ready.
+#[derive(Clone, PartialEq, Message)]
+pub struct CreateResponse {
+    /// Its handle.
+    #[prost(string, required, tag = "1")]
+    pub handle: String,
+}
+
+/// Ends every process of a container but keeps the container. SIGTERM, up to 10 s, SIGKILL.
+#[derive(Clone, PartialEq, Message)]
+pub struct StopRequest {
+    /// The container.
+    #[prost(string, required, tag = "1")]
+    pub handle: String,
+    /// Answer at once, stop afterwards.
+    #[prost(bool, optional, tag = "10", default = "false")]
+    pub background: Option<bool>,
+    /// SIGKILL at once.
+    #[prost(bool, optional, tag = "20", default = "false")]
+    pub kill: Option<bool>,
+}
+
+/// The container is stopped, or is being stopped in the background.
+#[derive(Clone, PartialEq, Message)]
+pub struct StopResponse {}
+
+/// Ends a container and everything that belongs to it.
+#[derive(Clone, PartialEq, Message)]
+pub struct DestroyRequest {
+    /// The container.
+    #[prost(string, required, tag = "1")]
+    pub handle: String,
+}
+
+/// Nothing of the container is left.
+#[derive(Clone, PartialEq, Message)]
+pub struct DestroyResponse {}
+
+/// Asks how a container is.
+#[derive(Clone, PartialEq, Message)]
+pub struct InfoRequest {
+    /// The container.
+    #[prost(string, required, tag = "1")]
+    pub handle: String,
+}
+
+/// How a container is.
+#[derive(Clone, PartialEq, Message)]
+pub struct InfoResponse {
+    /// `born`, `active`, `stopped` or `destroyed`.
+    #[prost(string, optional, tag = "10")]
+    pub state: Option<String>,
+    /// What has happened: `out of memory`, `command exceeded maximum output`, failures in jobs.
+    #[prost(string, repeated, tag = "20")]
+    pub events: Vec<String>,
+    /// Address of the host's end of its link.
+    #[prost(string, optional, tag = "30")]
+    pub host_ip: Option<String>,
+    /// Address of the container.
+    #[prost(string, optional, tag = "31")]
+    pub container_ip: Option<String>,
+    /// The container's directory on the host.
+    #[prost(string, optional, tag = "32")]
+    pub container_path: Option<String>,
+    /// Memory.
+    #[prost(message, optional, tag = "40")]
+    pub memory_stat: Option<MemoryStat>,
+    /// Processor time.
+    #[prost(message, optional, tag = "41")]
+    pub cpu_stat: Option<CpuStat>,
+    /// Disk.
+    #[prost(message, optional, tag = "42")]
+    pub disk_stat: Option<DiskStat>,
+    /// Network rates.
+    #[prost(message, optional, tag = "43")]
+    pub bandwidth_stat: Option<BandwidthStat>,
+    /// Jobs that are running.
+    #[prost(uint64, repeated, packed = "false", tag = "44")]
+    pub job_ids: Vec<u64>,
+    /// Ours: processes that the kernel has killed in it for lack of memory.
+    #[prost(uint64, optional, tag = "100")]
+    pub oom_kills: Option<u64>,
+    /// Ours: processes and threads that it has now.
+    #[prost(uint64, optional, tag = "101")]
+    pub processes: Option<u64>,
+    /// Ours: `hostport:containerport` of every port that is mapped into it.
+    #[prost(string, repeated, tag = "102")]
+    pub ports: Vec<String>,
+}

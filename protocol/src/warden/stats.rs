@@ -1,0 +1,135 @@
+//! The figures of an [`InfoResponse`](super::InfoResponse). Missing where the kernel does not tell.
+
+use prost::Message;
+
+/// Memory, in bytes unless said otherwise: the names of cgroup v1's `memory.stat`. On cgroup v2 the figures are
+/// those of the same meaning there.
+#[derive(Clone, PartialEq, Message)]
+pub struct MemoryStat {
+    /// Page cache.
+    #[prost(uint64, optional, tag = "1")]
+    pub cache: Option<u64>,
+    /// Anonymous memory.
+    #[prost(uint64, optional, tag = "2")]
+    pub rss: Option<u64>,
+    /// Mapped files.
+    #[prost(uint64, optional, tag = "3")]
+    pub mapped_file: Option<u64>,
+    /// Pages charged, events.
+    #[prost(uint64, optional, tag = "4")]
+    pub pgpgin: Option<u64>,
+    /// Pages uncharged, events.
+    #[prost(uint64, optional, tag = "5")]
+    pub pgpgout: Option<u64>,
+    /// Swap.
+    #[prost(uint64, optional, tag = "6")]
+    pub swap: Option<u64>,
+    /// Page faults, events.
+    #[prost(uint64, optional, tag = "7")]
+    pub pgfault: Option<u64>,
+    /// Page faults that read from disk, events.
+    #[prost(uint64, optional, tag = "8")]
+    pub pgmajfault: Option<u64>,
+    /// Anonymous memory, inactive.
+    #[prost(uint64, optional, tag = "9")]
+    pub inactive_anon: Option<u64>,
+    /// Anonymous memory, active.
+    #[prost(uint64, optional, tag = "10")]
+    pub active_anon: Option<u64>,
+    /// Page cache, inactive.
+    #[prost(uint64, optional, tag = "11")]
+    pub inactive_file: Option<u64>,
+    /// Page cache, active.
+    #[prost(uint64, optional, tag = "12")]
+    pub active_file: Option<u64>,
+    /// Memory that cannot be reclaimed.
+    #[prost(uint64, optional, tag = "13")]
+    pub unevictable: Option<u64>,
+    /// The lowest limit of memory on the way to the root.
+    #[prost(uint64, optional, tag = "14")]
+    pub hierarchical_memory_limit: Option<u64>,
+    /// The lowest limit of memory and swap on the way to the root.
+    #[prost(uint64, optional, tag = "15")]
+    pub hierarchical_memsw_limit: Option<u64>,
+    /// Page cache, with all groups below.
+    #[prost(uint64, optional, tag = "16")]
+    pub total_cache: Option<u64>,
+    /// Anonymous memory, with all groups below.
+    #[prost(uint64, optional, tag = "17")]
+    pub total_rss: Option<u64>,
+    /// Mapped files, with all groups below.
+    #[prost(uint64, optional, tag = "18")]
+    pub total_mapped_file: Option<u64>,
+    /// Pages charged, events, with all groups below.
+    #[prost(uint64, optional, tag = "19")]
+    pub total_pgpgin: Option<u64>,
+    /// Pages uncharged, events, with all groups below.
+    #[prost(uint64, optional, tag = "20")]
+    pub total_pgpgout: Option<u64>,
+    /// Swap, with all groups below.
+    #[prost(uint64, optional, tag = "21")]
+    pub total_swap: Option<u64>,
+    /// Page faults, events, with all groups below.
+    #[prost(uint64, optional, tag = "22")]
+    pub total_pgfault: Option<u64>,
+    /// Page faults that read from disk, events, with all groups below.
+    #[prost(uint64, optional, tag = "23")]
+    pub total_pgmajfault: Option<u64>,
+    /// Anonymous memory, inactive, with all groups below.
+    #[prost(uint64, optional, tag = "24")]
+    pub total_inactive_anon: Option<u64>,
+    /// Anonymous memory, active, with all groups below.
+    #[prost(uint64, optional, tag = "25")]
+    pub total_active_anon: Option<u64>,
+    /// Page cache, inactive, with all groups below.
+    #[prost(uint64, optional, tag = "26")]
+    pub total_inactive_file: Option<u64>,
+    /// Page cache, active, with all groups below.
+    #[prost(uint64, optional, tag = "27")]
+    pub total_active_file: Option<u64>,
+    /// Memory that cannot be reclaimed, with all groups below.
+    #[prost(uint64, optional, tag = "28")]
+    pub total_unevictable: Option<u64>,
+}
+
+/// Processor time.
+#[derive(Clone, PartialEq, Message)]
+pub struct CpuStat {
+    /// Nanoseconds in all.
+    #[prost(uint64, optional, tag = "1")]
+    pub usage: Option<u64>,
+    /// Ticks (1/100 s) in user mode.
+    #[prost(uint64, optional, tag = "2")]
+    pub user: Option<u64>,
+    /// Ticks (1/100 s) in the kernel.
+    #[prost(uint64, optional, tag = "3")]
+    pub system: Option<u64>,
+}
+
+/// Disk.
+#[derive(Clone, PartialEq, Message)]
+pub struct DiskStat {
+    /// Bytes that the container's own files take.
+    #[prost(uint64, optional, tag = "1")]
+    pub bytes_used: Option<u64>,
+    /// Files and directories of its own.
+    #[prost(uint64, optional, tag = "2")]
+    pub inodes_used: Option<u64>,
+}
+
+/// Network rates, in bytes per second and bytes; 4294967295 for no limit.
+#[derive(Clone, PartialEq, Message)]
+pub struct BandwidthStat {
+    /// Rate into the container.
+    #[prost(uint64, optional, tag = "1")]
+    pub in_rate: Option<u64>,
+    /// Burst into the container.
+    #[prost(uint64, optional, tag = "2")]
+    pub in_burst: Option<u64>,
+    /// Rate out of the container.
+    #[prost(uint64, optional, tag = "3")]
+    pub out_rate: Option<u64>,
+    /// Burst out of the container.
+    #[prost(uint64, optional, tag = "4")]
+    pub out_burst: Option<u64>,
+}
