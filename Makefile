@@ -1,0 +1,85 @@
+# Cupola's verbs. `make help` lists them. Everything that a verb needs, it installs (Debian 12, root, cargo).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# Where `make run` keeps everything.
+DATA_DIR ?= /var/lib/cupola
+# User that the roles run as.
+CUPOLA_USER ?= cupola
+PROFILE ?= dev
+# What tests and development share: stacks, the VM's images.
+CACHE ?= $(CURDIR)/target/cache
+
+TARGET := x86_64-unknown-linux-gnu
+PROFILE_DIR := $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+CARGO_TARGET_DIR ?= $(CURDIR)/target
+BIN := $(CARGO_TARGET_DIR)/$(PROFILE_DIR)
+
+RUN_PACKAGES := nats-server mmdebstrap erofs-utils nftables iproute2 e2fsprogs ca-certificates curl
+TEST_PACKAGES := busybox-static qemu-system-x86 cpio kmod shellcheck gcc libc6-dev
+
+export CARGO_TARGET_DIR
+
+.PHONY: help run stop build release install-packages test-packages user stacks test test-unit test-root test-e2e test-vm check deny clean-cache
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+run: ## Platform up on this machine, a sample app pushed and fetched; `make stop` ends it
+	@support/run.sh "$(DATA_DIR)" "$(CUPOLA_USER)"
+
+stop: ## End what `make run` started; only the data directory stays
+	@support/stop.sh "$(DATA_DIR)"
+
+build: ## Every program, for development
+	@$(MAKE) --no-print-directory programs PROFILE=dev
+
+release: ## Every program, optimised
+	@$(MAKE) --no-print-directory programs PROFILE=release
+
+# warden-init runs inside containers: static, and without the daemon's dependencies.
+.PHONY: programs
+programs:
+	cargo build --profile $(PROFILE) --locked -p cupola -p warden --bin cupola --bin warden
+	RUSTFLAGS='-C target-feature=+crt-static' cargo build --profile $(PROFILE) --locked -p warden --no-default-features --bin warden-init --target $(TARGET)
+	install -m 0755 $(CARGO_TARGET_DIR)/$(TARGET)/$(PROFILE_DIR)/warden-init $(BIN)/warden-init
+
+install-packages:
+	@support/packages.sh $(RUN_PACKAGES)
+
+test-packages:
+	@support/packages.sh $(RUN_PACKAGES) $(TEST_PACKAGES)
+
+user:
+	@support/user.sh "$(CUPOLA_USER)"
+
+stacks: build install-packages ## The stacks that the tests use, built once into the cache
+	$(BIN)/cupola stack build minimal --data-dir $(CACHE)
+	$(BIN)/cupola stack build --data-dir $(CACHE)
+
+test: ## Everything: style, unit, privileged on this host, end to end, and privileged in a VM with pure cgroup v2
+	@support/test.sh
+
+check: ## Format, lints, documentation
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+test-unit: ## Tests that need no privilege (but nats-server)
+	cargo nextest run --workspace --locked
+
+test-root: build user ## Tests against the real kernel, as root
+	CUPOLA_CACHE=$(CACHE) cargo nextest run --workspace --locked --profile privileged
+
+test-e2e: stacks user ## Real apps pushed to a real platform, as root
+	CUPOLA_CACHE=$(CACHE) cargo nextest run --workspace --locked --profile e2e
+
+test-vm: build test-packages ## The privileged suite in a virtual machine with pure cgroup v2
+	cargo run -q --locked -p testkit --bin vm-run
+
+deny: ## Licences, advisories and sources of every dependency
+	cargo deny --all-features check
+
+clean-cache: ## Forget the stacks and the VM images of the tests
+	rm -rf $(CACHE)

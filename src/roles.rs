@@ -1,0 +1,159 @@
+//! `cupola run`: roles in this process. Each is bound first (everything that can fail early fails here), then
+//! all run until a signal, or until one of them fails.
+
+use crate::config::{Config, Overrides};
+use anyhow::{Context, Result, bail};
+use cupola_bus::Bus;
+use nix::{
+    sys::{prctl::set_pdeathsig, signal::Signal},
+    unistd::geteuid,
+};
+use std::{fmt::Write as _, fs, future::Future, time::Duration};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// How long the roles get to end after a signal: instances get ten seconds each, all at once.
+const GRACE: Duration = Duration::from_secs(50);
+
+/// Flags of `cupola run`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    overrides: Overrides,
+    /// Every role
+    #[arg(long, conflicts_with = "roles")]
+    all: bool,
+    /// The roles to run
+    #[arg(value_enum, required_unless_present = "all")]
+    roles: Vec<Role>,
+}
+
+/// What can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Role {
+    /// The HTTP API and the desired state
+    Controller,
+    /// The way in for HTTP
+    Router,
+    /// The node agent: runs instances
+    Dea,
+    /// Turns source into droplets
+    Stager,
+    /// Keeps the wanted number of instances alive
+    HealthManager,
+}
+
+/// In the order of their start: the router serves before there is anything to route to, and the health
+/// manager judges only what is there.
+const ALL: [Role; 5] = [Role::Router, Role::Controller, Role::Stager, Role::Dea, Role::HealthManager];
+
+/// Runs the command.
+pub(crate) fn run(arguments: Arguments) -> Result<()> {
+    if geteuid().is_root() {
+        bail!("the roles need no privilege and refuse it: run them as the user cupola (`cupola up` does so by itself)");
+    }
+    if arguments.all {
+        // Under `cupola up`: when the supervisor dies, so does this process, and the next `up` finds no stranger.
+        set_pdeathsig(Signal::SIGTERM).context("cannot tie this process to its supervisor")?;
+    }
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,access=off")))
+        .with_writer(std::io::stderr)
+        .init();
+    let config = Config::load(&arguments.overrides)?;
+    let roles = if arguments.all { ALL.to_vec() } else { arguments.roles };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    let result = runtime.block_on(serve(config, &roles));
+    // A blocking task that hangs must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+type Runs = JoinSet<(&'static str, Result<()>)>;
+
+async fn serve(config: Config, roles: &[Role]) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot receive SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot receive SIGINT")?;
+    let bus = Bus::connect(&config.bus, "cupola").await?;
+    let shutdown = CancellationToken::new();
+    let marker = config.platform.ready_marker();
+    let mut runs = Runs::new();
+    let said = bind(config, roles, &bus, &shutdown, &mut runs).await?;
+    fs::write(&marker, said).with_context(|| format!("cannot write {}", marker.display()))?;
+    let first = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        ended = runs.join_next() => ended,
+    };
+    shutdown.cancel();
+    let mut failure = first.map(what_ended);
+    let drained = timeout(GRACE, async {
+        while let Some(ended) = runs.join_next().await {
+            if let Ok((name, Err(error))) = ended {
+                tracing::error!(role = name, error = format!("{error:#}"), "a role ended badly");
+            }
+        }
+    });
+    if drained.await.is_err() {
+        failure.get_or_insert_with(|| anyhow::anyhow!("the roles have not ended within {} s", GRACE.as_secs()));
+    }
+    let _ = bus.flush().await;
+    let _ = fs::remove_file(&marker);
+    failure.map_or(Ok(()), Err)
+}
+
+fn what_ended(ended: Result<(&'static str, Result<()>), tokio::task::JoinError>) -> anyhow::Error {
+    match ended {
+        Ok((name, Ok(()))) => anyhow::anyhow!("{name} ended though nobody asked it to"),
+        Ok((name, Err(error))) => error.context(format!("{name} failed")),
+        Err(error) => anyhow::Error::new(error).context("a role broke down"),
+    }
+}
+
+/// Binds the roles in order and starts them; gives back a line for each.
+async fn bind(config: Config, roles: &[Role], bus: &Bus, shutdown: &CancellationToken, runs: &mut Runs) -> Result<String> {
+    let mut said = String::new();
+    let api = format!("http://api.{}:{}", config.platform.domain, config.platform.router_port);
+    for role in ALL.into_iter().filter(|role| roles.contains(role)) {
+        match role {
+            Role::Router => {
+                let server = router::bind(config.router.clone(), bus.clone()).await.context("the router cannot start")?;
+                let _ = writeln!(said, "{:<15} listens on http://{}", "router", server.addr());
+                spawn(runs, "router", server.run(shutdown.clone()));
+            }
+            Role::Controller => {
+                let server = controller::bind(config.controller.clone(), bus.clone()).await.context("the controller cannot start")?;
+                let _ = writeln!(said, "{:<15} listens on http://{} and as {api}", "controller", server.addr());
+                spawn(runs, "controller", server.run(shutdown.clone()));
+            }
+            Role::Stager => {
+                let server = stager::bind(config.stager.clone(), bus.clone()).await.context("the stager cannot start")?;
+                spawn(runs, "stager", server.run(shutdown.clone()));
+            }
+            Role::Dea => {
+                let server = dea::bind(config.dea.clone(), bus.clone()).await.context("the node agent cannot start")?;
+                spawn(runs, "dea", server.run(shutdown.clone()));
+            }
+            Role::HealthManager => {
+                let server = health_manager::bind(config.health_manager.clone(), bus.clone())
+                    .await
+                    .context("the health manager cannot start")?;
+                spawn(runs, "health-manager", server.run(shutdown.clone()));
+            }
+        }
+    }
+    Ok(said)
+}
+
+fn spawn<E: Into<anyhow::Error>>(
+    runs: &mut Runs,
+    name: &'static str,
+    run: impl Future<Output = Result<(), E>> + Send + 'static,
+) {
+    runs.spawn(async move { (name, run.await.map_err(Into::into)) });
+}
