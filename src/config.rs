@@ -143,7 +143,7 @@ impl Config {
             router: merged("router", p.router_defaults(), router)?,
             dea: merged("dea", p.dea_defaults(), dea)?,
             stager: merged("stager", p.stager_defaults(), stager)?,
-            health_manager: merged("health_manager", p.health_manager_defaults(), health_manager)?,
+            health_manager: merged("health_manager", Table::new(), health_manager)?,
             platform,
         })
     }

@@ -3,6 +3,7 @@
 
 mod buildpacks;
 mod config;
+mod defaults;
 mod down;
 mod leftovers;
 mod preflight;
