@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the scripts here: runs steps, says what each does and how long it took.
 steps=()
 step() { # step TITLE COMMAND...
