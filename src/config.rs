@@ -121,8 +121,9 @@ impl Config {
         let (bus, warden, controller) = (section("bus")?, section("warden")?, section("controller")?);
         let (router, dea, stager) = (section("router")?, section("dea")?, section("stager")?);
         let health_manager = section("health_manager")?;
-        let mut platform: Platform =
-            Value::Table(file).try_into().context("the configuration has a wrong or unknown key outside of its sections")?;
+        let mut platform: Platform = Value::Table(file)
+            .try_into()
+            .context("the configuration has a wrong or unknown key outside of its sections")?;
         apply(overrides, &mut platform);
         let p = &platform;
         if !p.data_dir.is_absolute() {
@@ -165,14 +166,17 @@ fn apply(overrides: &Overrides, platform: &mut Platform) {
 }
 
 fn read(path: &Path) -> Result<Table> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read the configuration {}", path.display()))?;
+    let text = fs::read_to_string(path)
+        .with_context(|| format!("cannot read the configuration {}", path.display()))?;
     text.parse().with_context(|| format!("the configuration {} is not TOML", path.display()))
 }
 
 /// A section: what the file says wins over what follows from the platform's keys.
 fn merged<T: for<'de> Deserialize<'de>>(name: &str, defaults: Table, file: Table) -> Result<T> {
     let table: Table = defaults.into_iter().chain(file).collect();
-    Value::Table(table).try_into().with_context(|| format!("[{name}] in the configuration has a wrong or unknown key"))
+    Value::Table(table)
+        .try_into()
+        .with_context(|| format!("[{name}] in the configuration has a wrong or unknown key"))
 }
 
 fn set(table: &mut Table, key: &str, value: impl Into<Value>) {

@@ -41,6 +41,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     } else {
         leftovers::end(&path)?;
     }
-    println!("the platform has ended ({:.1} s); its data stays in {}", begun.elapsed().as_secs_f64(), platform.data_dir.display());
+    println!(
+        "the platform has ended ({:.1} s); its data stays in {}",
+        begun.elapsed().as_secs_f64(),
+        platform.data_dir.display()
+    );
     Ok(())
 }

@@ -28,7 +28,8 @@ pub(crate) fn check(config: &Config) -> Result<Ready> {
         bail!("`cupola up` starts warden, which makes containers: run it as root (sudo cupola up)");
     }
     let platform = &config.platform;
-    let user = User::from_name(&platform.user).with_context(|| format!("cannot look user {} up", platform.user))?;
+    let user =
+        User::from_name(&platform.user).with_context(|| format!("cannot look user {} up", platform.user))?;
     let Some(user) = user else {
         bail!(
             "user {0} does not exist; make it with `useradd --system --user-group --home-dir /nonexistent --shell /usr/sbin/nologin {0}`",
@@ -40,7 +41,10 @@ pub(crate) fn check(config: &Config) -> Result<Ready> {
     }
     let socket = platform.warden_socket();
     if socket.as_os_str().len() > LONGEST_SOCKET {
-        bail!("{} is too long for a unix socket ({LONGEST_SOCKET} bytes): give a shorter --data-dir", socket.display());
+        bail!(
+            "{} is too long for a unix socket ({LONGEST_SOCKET} bytes): give a shorter --data-dir",
+            socket.display()
+        );
     }
     let warden = beside_ourselves("warden")?;
     for (program, package) in [("nft", "nftables"), ("mkfs.ext4", "e2fsprogs")] {
@@ -60,7 +64,8 @@ fn stack_exists(config: &Config) -> Result<()> {
     let platform = &config.platform;
     let name = &platform.default_stack;
     let directory = platform.stacks_dir();
-    let store = rootfs::Store::open(&directory).with_context(|| format!("cannot open the stacks in {}", directory.display()))?;
+    let store = rootfs::Store::open(&directory)
+        .with_context(|| format!("cannot open the stacks in {}", directory.display()))?;
     match store.find(name) {
         Ok(_) => Ok(()),
         Err(error) => Err(error).with_context(|| {
@@ -77,9 +82,13 @@ fn port_is_free(address: IpAddr, port: u16, what: &str, flag: &str) -> Result<()
     match TcpListener::bind((address, port)) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
-            bail!("port {port} of {address}, for the {what}, is taken: end what uses it (`ss -ltnp 'sport = :{port}'` shows it), or choose another with {flag}")
+            bail!(
+                "port {port} of {address}, for the {what}, is taken: end what uses it (`ss -ltnp 'sport = :{port}'` shows it), or choose another with {flag}"
+            )
         }
-        Err(error) => Err(error).with_context(|| format!("cannot listen on {address} port {port} for the {what}")),
+        Err(error) => {
+            Err(error).with_context(|| format!("cannot listen on {address} port {port} for the {what}"))
+        }
     }
 }
 
@@ -98,7 +107,11 @@ pub(crate) fn beside_ourselves(program: &str) -> Result<PathBuf> {
     let own = std::env::current_exe().context("cannot tell where this executable is")?;
     let path = own.parent().unwrap_or(Path::new("/")).join(program);
     if !path.is_file() {
-        bail!("{} is missing: it is installed beside {}; `make build` makes both", path.display(), own.display());
+        bail!(
+            "{} is missing: it is installed beside {}; `make build` makes both",
+            path.display(),
+            own.display()
+        );
     }
     Ok(path)
 }

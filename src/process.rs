@@ -82,9 +82,9 @@ impl Record {
     /// Reads the record; none when there is none.
     pub(crate) fn read(path: &Path) -> Result<Option<Self>> {
         match fs::read_to_string(path) {
-            Ok(text) => toml::from_str(&text)
-                .map(Some)
-                .with_context(|| format!("{} is damaged; end the processes by hand and delete it", path.display())),
+            Ok(text) => toml::from_str(&text).map(Some).with_context(|| {
+                format!("{} is damaged; end the processes by hand and delete it", path.display())
+            }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
         }

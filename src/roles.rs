@@ -55,19 +55,26 @@ const ALL: [Role; 5] = [Role::Router, Role::Controller, Role::Stager, Role::Dea,
 /// Runs the command.
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     if geteuid().is_root() {
-        bail!("the roles need no privilege and refuse it: run them as the user cupola (`cupola up` does so by itself)");
+        bail!(
+            "the roles need no privilege and refuse it: run them as the user cupola (`cupola up` does so by itself)"
+        );
     }
     if arguments.all {
         // Under `cupola up`: when the supervisor dies, so does this process, and the next `up` finds no stranger.
         set_pdeathsig(Signal::SIGTERM).context("cannot tie this process to its supervisor")?;
     }
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,access=off")))
+        .with_env_filter(
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,access=off")),
+        )
         .with_writer(std::io::stderr)
         .init();
     let config = Config::load(&arguments.overrides)?;
     let roles = if arguments.all { ALL.to_vec() } else { arguments.roles };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
     let result = runtime.block_on(serve(config, &roles));
     // A blocking task that hangs must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -100,7 +107,8 @@ async fn serve(config: Config, roles: &[Role]) -> Result<()> {
         }
     });
     if drained.await.is_err() {
-        failure.get_or_insert_with(|| anyhow::anyhow!("the roles have not ended within {} s", GRACE.as_secs()));
+        failure
+            .get_or_insert_with(|| anyhow::anyhow!("the roles have not ended within {} s", GRACE.as_secs()));
     }
     let _ = bus.flush().await;
     let _ = fs::remove_file(&marker);
@@ -116,27 +124,42 @@ fn what_ended(ended: Result<(&'static str, Result<()>), tokio::task::JoinError>)
 }
 
 /// Binds the roles in order and starts them; gives back a line for each.
-async fn bind(config: Config, roles: &[Role], bus: &Bus, shutdown: &CancellationToken, runs: &mut Runs) -> Result<String> {
+async fn bind(
+    config: Config,
+    roles: &[Role],
+    bus: &Bus,
+    shutdown: &CancellationToken,
+    runs: &mut Runs,
+) -> Result<String> {
     let mut said = String::new();
     let api = format!("http://api.{}:{}", config.platform.domain, config.platform.router_port);
     for role in ALL.into_iter().filter(|role| roles.contains(role)) {
         match role {
             Role::Router => {
-                let server = router::bind(config.router.clone(), bus.clone()).await.context("the router cannot start")?;
+                let server = router::bind(config.router.clone(), bus.clone())
+                    .await
+                    .context("the router cannot start")?;
                 let _ = writeln!(said, "{:<15} listens on http://{}", "router", server.addr());
                 spawn(runs, "router", server.run(shutdown.clone()));
             }
             Role::Controller => {
-                let server = controller::bind(config.controller.clone(), bus.clone()).await.context("the controller cannot start")?;
-                let _ = writeln!(said, "{:<15} listens on http://{} and as {api}", "controller", server.addr());
+                let server = controller::bind(config.controller.clone(), bus.clone())
+                    .await
+                    .context("the controller cannot start")?;
+                let _ =
+                    writeln!(said, "{:<15} listens on http://{} and as {api}", "controller", server.addr());
                 spawn(runs, "controller", server.run(shutdown.clone()));
             }
             Role::Stager => {
-                let server = stager::bind(config.stager.clone(), bus.clone()).await.context("the stager cannot start")?;
+                let server = stager::bind(config.stager.clone(), bus.clone())
+                    .await
+                    .context("the stager cannot start")?;
                 spawn(runs, "stager", server.run(shutdown.clone()));
             }
             Role::Dea => {
-                let server = dea::bind(config.dea.clone(), bus.clone()).await.context("the node agent cannot start")?;
+                let server = dea::bind(config.dea.clone(), bus.clone())
+                    .await
+                    .context("the node agent cannot start")?;
                 spawn(runs, "dea", server.run(shutdown.clone()));
             }
             Role::HealthManager => {

@@ -20,10 +20,13 @@ pub(crate) fn ensure(path: &Path) -> Result<String> {
     match fs::read_to_string(path) {
         Ok(secret) => return Ok(secret.trim_end().to_owned()),
         Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(error).with_context(|| format!("cannot read the secret {}", path.display())),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot read the secret {}", path.display()));
+        }
     }
     let mut random = rand::rng();
-    let secret: String = (0..LENGTH).map(|_| char::from(ALPHABET[random.random_range(0..ALPHABET.len())])).collect();
+    let secret: String =
+        (0..LENGTH).map(|_| char::from(ALPHABET[random.random_range(0..ALPHABET.len())])).collect();
     OpenOptions::new()
         .write(true)
         .create_new(true)

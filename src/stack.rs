@@ -96,7 +96,9 @@ fn build(recipe: &str, options: Options, place: &Overrides) -> Result<()> {
                 receipt.build_seconds
             );
         }
-        Built::Present(stack) => println!("stack {} is up to date ({})", stack.name, &stack.digest[..12.min(stack.digest.len())]),
+        Built::Present(stack) => {
+            println!("stack {} is up to date ({})", stack.name, &stack.digest[..12.min(stack.digest.len())])
+        }
     }
     Ok(())
 }

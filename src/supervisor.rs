@@ -89,7 +89,9 @@ impl Supervisor {
 
     /// The process of a service, while it lives.
     pub(crate) fn is_alive(&self, name: &str) -> bool {
-        self.running.iter().any(|r| r.service.name == name && r.process.as_ref().is_some_and(Process::is_alive))
+        self.running
+            .iter()
+            .any(|r| r.service.name == name && r.process.as_ref().is_some_and(Process::is_alive))
     }
 
     /// Waits for a signal or until `limit`; meanwhile starts again what ended.
@@ -126,7 +128,10 @@ impl Supervisor {
                 if running.started.elapsed() > STABLE {
                     running.pause = FIRST_PAUSE;
                 }
-                eprintln!("{name} has ended ({status}); it is started again in {:.1} s", running.pause.as_secs_f64());
+                eprintln!(
+                    "{name} has ended ({status}); it is started again in {:.1} s",
+                    running.pause.as_secs_f64()
+                );
                 running.child = None;
                 running.process = None;
                 running.again_at = Instant::now() + running.pause;
@@ -168,7 +173,8 @@ impl Supervisor {
 fn spawn(running: &mut Running) -> Result<()> {
     let name = running.service.name;
     let mut command = (running.service.command)();
-    let child = command.spawn().with_context(|| format!("cannot start {name} ({:?})", command.get_program()))?;
+    let child =
+        command.spawn().with_context(|| format!("cannot start {name} ({:?})", command.get_program()))?;
     running.process = Process::find(name, child.id() as i32);
     running.child = Some(child);
     running.started = Instant::now();

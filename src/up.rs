@@ -82,7 +82,9 @@ fn bring_up(config: &Config, ready: &Ready, supervisor: &mut Supervisor) -> Resu
     println!("data directory  {}", platform.data_dir.display());
     let socket = platform.warden_socket();
     supervisor.start(warden(platform, ready))?;
-    if wait_ready(supervisor, "warden", &socket.display().to_string(), || UnixStream::connect(&socket).is_ok())? {
+    if wait_ready(supervisor, "warden", &socket.display().to_string(), || {
+        UnixStream::connect(&socket).is_ok()
+    })? {
         return Ok(true);
     }
     if let Some(program) = &ready.nats_server {
@@ -94,7 +96,8 @@ fn bring_up(config: &Config, ready: &Ready, supervisor: &mut Supervisor) -> Resu
     }
     let marker = platform.ready_marker();
     supervisor.start(roles(platform, &ready.user))?;
-    if wait_ready(supervisor, "roles", "controller, router, dea, stager, health-manager", || marker.exists())? {
+    if wait_ready(supervisor, "roles", "controller, router, dea, stager, health-manager", || marker.exists())?
+    {
         return Ok(true);
     }
     print!("{}", fs::read_to_string(&marker).unwrap_or_default());
@@ -112,7 +115,12 @@ fn greets(address: (&str, u16)) -> bool {
         .is_ok_and(|()| &first == b"INFO ")
 }
 
-fn wait_ready(supervisor: &mut Supervisor, name: &str, place: &str, is_ready: impl Fn() -> bool) -> Result<bool> {
+fn wait_ready(
+    supervisor: &mut Supervisor,
+    name: &str,
+    place: &str,
+    is_ready: impl Fn() -> bool,
+) -> Result<bool> {
     let began = Instant::now();
     while !is_ready() {
         if !supervisor.is_alive(name) {
@@ -208,7 +216,8 @@ fn make_directory(path: &Path, mode: u32, user: Option<&User>) -> Result<()> {
 }
 
 fn own(path: &Path, user: &User) -> Result<()> {
-    chown(path, Some(user.uid), Some(user.gid)).with_context(|| format!("cannot give {} to {}", path.display(), user.name))
+    chown(path, Some(user.uid), Some(user.gid))
+        .with_context(|| format!("cannot give {} to {}", path.display(), user.name))
 }
 
 /// Writes a file that only its owner reads, whole or not at all.
@@ -216,7 +225,8 @@ fn write_private(path: &Path, text: &str, user: Option<&User>) -> Result<()> {
     let new = path.with_extension("new");
     let failed = || format!("cannot write {}", path.display());
     let _ = fs::remove_file(&new);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).with_context(failed)?;
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).with_context(failed)?;
     file.write_all(text.as_bytes()).with_context(failed)?;
     match user {
         Some(user) => own(&new, user)?,
@@ -233,7 +243,8 @@ fn detach(platform: &Platform) -> Result<()> {
     let open = || OpenOptions::new().create(true).append(true).read(true).mode(0o600).open(&path);
     let mut log = open().with_context(|| format!("cannot open the log {}", path.display()))?;
     let mut from = log.seek(SeekFrom::End(0)).context("cannot read the log")?;
-    let arguments: Vec<OsString> = std::env::args_os().skip(1).map(|a| if a == "--detach" { "--detached".into() } else { a }).collect();
+    let arguments: Vec<OsString> =
+        std::env::args_os().skip(1).map(|a| if a == "--detach" { "--detached".into() } else { a }).collect();
     let mut child = Command::new("/proc/self/exe")
         .arg0("cupola")
         .args(arguments)
@@ -260,7 +271,9 @@ fn detach(platform: &Platform) -> Result<()> {
 
 fn read_from(log: &mut File, from: &mut u64) -> Result<String> {
     let mut bytes = Vec::new();
-    log.seek(SeekFrom::Start(*from)).and_then(|_| log.read_to_end(&mut bytes)).context("cannot read the log")?;
+    log.seek(SeekFrom::Start(*from))
+        .and_then(|_| log.read_to_end(&mut bytes))
+        .context("cannot read the log")?;
     // Whole lines only: the rest is read again when it is complete.
     let complete = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     *from += complete as u64;

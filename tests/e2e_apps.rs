@@ -38,8 +38,14 @@ fn check_logs(platform: &Platform, app: &str) {
     let _ = platform.try_get(app, "/err");
     platform.eventually(Duration::from_secs(10), || {
         let logs = platform.cupola(&["logs", app, "--recent"]).ok().out;
-        ensure!(logs.lines().any(|l| l.contains("APP/PROC/WEB/0") && l.contains(" OUT ")), "no output:\n{logs}");
-        ensure!(logs.lines().any(|l| l.contains("APP/PROC/WEB/0") && l.contains(" ERR ")), "no errors:\n{logs}");
+        ensure!(
+            logs.lines().any(|l| l.contains("APP/PROC/WEB/0") && l.contains(" OUT ")),
+            "no output:\n{logs}"
+        );
+        ensure!(
+            logs.lines().any(|l| l.contains("APP/PROC/WEB/0") && l.contains(" ERR ")),
+            "no errors:\n{logs}"
+        );
         Ok(())
     });
 }
@@ -78,7 +84,9 @@ fn the_whole_life_of_an_app_leaves_nothing() {
     let data = platform.data();
     let before = Inventory::take(&data);
     let app = "binary";
-    platform.cupola(&["push", app, "-p", &fixture("binary"), "-m", "64M", "--env", "GREETING=hello world"]).ok();
+    platform
+        .cupola(&["push", app, "-p", &fixture("binary"), "-m", "64M", "--env", "GREETING=hello world"])
+        .ok();
     platform.answers(app, "/", "binary");
     check_environment(&platform, app, "64m");
     check_logs(&platform, app);
@@ -110,7 +118,10 @@ fn the_whole_life_of_an_app_leaves_nothing() {
         Ok(())
     });
     let logs = platform.cupola(&["logs", app, "--recent"]).ok().out;
-    assert!(logs.to_lowercase().contains("exited") || logs.to_lowercase().contains("crash"), "no reason is told:\n{logs}");
+    assert!(
+        logs.to_lowercase().contains("exited") || logs.to_lowercase().contains("crash"),
+        "no reason is told:\n{logs}"
+    );
 
     platform.cupola(&["stop", app]).ok();
     platform.eventually(Duration::from_secs(20), || {
@@ -143,7 +154,8 @@ fn apps_outlive_a_killed_warden() {
         .map(|app| platform.get_json(app, "/env")["VCAP_APPLICATION"]["instance_id"].clone())
         .to_vec();
     let warden = platform.pid_of("warden").expect("warden runs");
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(warden), nix::sys::signal::Signal::SIGKILL).expect("warden is killed");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(warden), nix::sys::signal::Signal::SIGKILL)
+        .expect("warden is killed");
     for app in ["one", "two", "three"] {
         platform.answers(app, "/", "binary");
     }
@@ -152,7 +164,11 @@ fn apps_outlive_a_killed_warden() {
         Ok(())
     });
     for (app, id) in ["one", "two", "three"].into_iter().zip(&ids) {
-        assert_eq!(&platform.get_json(app, "/env")["VCAP_APPLICATION"]["instance_id"], id, "{app} was restarted");
+        assert_eq!(
+            &platform.get_json(app, "/env")["VCAP_APPLICATION"]["instance_id"],
+            id,
+            "{app} was restarted"
+        );
         platform.eventually(Duration::from_secs(20), || {
             let shown = platform.cupola(&["app", app]).ok().out;
             ensure!(shown.contains("running"), "{shown}");

@@ -112,7 +112,12 @@ fn a_push_that_cannot_work_says_why_and_leaves_nothing() {
         .refused(&["memory"]);
     clean("more memory than any node has");
 
-    for command in [&["app", "nobody"][..], &["logs", "nobody", "--recent"], &["scale", "nobody", "-i", "2"], &["stop", "nobody"]] {
+    for command in [
+        &["app", "nobody"][..],
+        &["logs", "nobody", "--recent"],
+        &["scale", "nobody", "-i", "2"],
+        &["stop", "nobody"],
+    ] {
         platform.cupola(command).refused(&["nobody"]);
     }
 }
@@ -130,14 +135,19 @@ fn a_platform_that_cannot_come_up_says_why_and_leaves_nothing() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("an address").port().to_string();
     let config = platform.config();
-    run(&["up", "--detach", "--config", &config, "--router-port", &port]).refused(&[&port, "taken", "--router-port"]);
+    run(&["up", "--detach", "--config", &config, "--router-port", &port]).refused(&[
+        &port,
+        "taken",
+        "--router-port",
+    ]);
 
     // The stack is missing.
     let bare = platform.scratch("bare");
     let missing = Platform::prepare(CUPOLA, "").expect("a platform can be prepared");
     let text = fs::read_to_string(missing.config()).expect("a configuration");
     let line = format!("stacks_dir = {:?}", bare.display().to_string());
-    let text: Vec<&str> = text.lines().map(|l| if l.starts_with("stacks_dir") { line.as_str() } else { l }).collect();
+    let text: Vec<&str> =
+        text.lines().map(|l| if l.starts_with("stacks_dir") { line.as_str() } else { l }).collect();
     fs::write(missing.config(), text.join("\n")).expect("the configuration is written");
     missing.try_up().refused(&["stack", "cupola stack build"]);
 
@@ -149,7 +159,8 @@ fn a_platform_that_cannot_come_up_says_why_and_leaves_nothing() {
     as_nobody(&["up"]).refused(&["root"]);
 
     // An unknown key.
-    fs::write(platform.scratch("wrong").join("cupola.toml"), "[router]\nlisten_adress = \"x\"\n").expect("a file");
+    fs::write(platform.scratch("wrong").join("cupola.toml"), "[router]\nlisten_adress = \"x\"\n")
+        .expect("a file");
     let wrong = platform.scratch("wrong").join("cupola.toml").display().to_string();
     run(&["up", "--config", &wrong]).refused(&["router", "listen_adress"]);
 
@@ -160,7 +171,8 @@ fn a_platform_that_cannot_come_up_says_why_and_leaves_nothing() {
 /// Runs the command as nobody, from a copy that nobody can reach.
 fn as_nobody(arguments: &[&str]) -> Said {
     let folder = tempfile::tempdir().expect("a folder");
-    fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("permissions");
+    fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .expect("permissions");
     let copy = folder.path().join("cupola");
     fs::copy(CUPOLA, &copy).expect("a copy");
     Command::new(&copy).args(arguments).uid(65534).gid(65534).output().expect("cupola runs").into()

@@ -27,7 +27,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "cupola",
         &[
-            "cli", "controller", "cupola-bus", "cupola-protocol", "dea", "health-manager", "rootfs", "router", "services",
+            "cli",
+            "controller",
+            "cupola-bus",
+            "cupola-protocol",
+            "dea",
+            "health-manager",
+            "rootfs",
+            "router",
+            "services",
             "stager",
         ],
     ),
@@ -62,7 +70,11 @@ fn dependencies(package: &Value) -> Vec<&Value> {
 fn crates_use_only_what_the_table_allows() {
     let allowed: BTreeMap<&str, &[&str]> = MAY_USE.iter().copied().collect();
     let packages = packages();
-    assert_eq!(packages.len(), allowed.len(), "a crate is missing in the table, or the table names one that is gone");
+    assert_eq!(
+        packages.len(),
+        allowed.len(),
+        "a crate is missing in the table, or the table names one that is gone"
+    );
     for package in &packages {
         let name = package["name"].as_str().expect("a name");
         let may = allowed.get(name).unwrap_or_else(|| panic!("{name} is not in the table"));
@@ -81,10 +93,14 @@ fn the_privileged_programs_link_little() {
     let warden = packages.iter().find(|p| p["name"] == "warden").expect("there is a warden");
     let links = dependencies(warden);
     assert!(links.len() <= WARDEN_LINKS, "warden uses {} crates, and may use {WARDEN_LINKS}", links.len());
-    let always: Vec<_> = links.iter().filter(|d| d["optional"] == false).map(|d| d["name"].as_str().unwrap()).collect();
+    let always: Vec<_> =
+        links.iter().filter(|d| d["optional"] == false).map(|d| d["name"].as_str().unwrap()).collect();
     assert_eq!(always, INIT_LINKS, "what is not behind the feature `daemon` runs inside containers");
     for forbidden in ["async-nats", "hyper", "reqwest", "rustls", "axum", "openssl"] {
-        assert!(links.iter().all(|d| d["name"] != forbidden), "warden may not speak to the network: {forbidden}");
+        assert!(
+            links.iter().all(|d| d["name"] != forbidden),
+            "warden may not speak to the network: {forbidden}"
+        );
     }
 }
 
@@ -125,7 +141,8 @@ fn unsafe_lives_in_one_folder() {
             continue;
         }
         for line in code(&text) {
-            let found = [" {", " fn", " impl", "{"].iter().any(|next| line.contains(&format!("{keyword}{next}")));
+            let found =
+                [" {", " fn", " impl", "{"].iter().any(|next| line.contains(&format!("{keyword}{next}")));
             assert!(!found, "{path} has {keyword} code: {line}");
             assert!(!line.contains(concat!("allow(un", "safe_code)")), "{path} allows {keyword} code");
         }
@@ -134,10 +151,35 @@ fn unsafe_lives_in_one_folder() {
 
 #[test]
 fn subjects_are_spelled_in_protocol_alone() {
-    let prefixes = ["dea.", "staging.", "router.", "droplet.", "healthmanager.", "hm9000.", "vcap.component.", "cloudcontroller."];
+    let prefixes = [
+        "dea.",
+        "staging.",
+        "router.",
+        "droplet.",
+        "healthmanager.",
+        "hm9000.",
+        "vcap.component.",
+        "cloudcontroller.",
+    ];
     let words = [
-        "start", "stop", "advertise", "locate", "heartbeat", "update", "find.droplet", "status", "shutdown", "register",
-        "unregister", "greet", "known", "exited", "updated", "discover", "announce", "bulk.",
+        "start",
+        "stop",
+        "advertise",
+        "locate",
+        "heartbeat",
+        "update",
+        "find.droplet",
+        "status",
+        "shutdown",
+        "register",
+        "unregister",
+        "greet",
+        "known",
+        "exited",
+        "updated",
+        "discover",
+        "announce",
+        "bulk.",
     ];
     for (path, text) in sources() {
         if path.starts_with("protocol/") || path == "tests/house.rs" {
@@ -147,11 +189,20 @@ fn subjects_are_spelled_in_protocol_alone() {
             for prefix in prefixes {
                 for word in words {
                     let literal = format!("\"{prefix}{word}");
-                    assert!(!line.contains(&literal), "{path} spells a subject, which only protocol may: {line}");
+                    assert!(
+                        !line.contains(&literal),
+                        "{path} spells a subject, which only protocol may: {line}"
+                    );
                 }
-                assert!(!line.contains(&format!("\"{prefix}{{")), "{path} makes a subject, which only protocol may: {line}");
+                assert!(
+                    !line.contains(&format!("\"{prefix}{{")),
+                    "{path} makes a subject, which only protocol may: {line}"
+                );
             }
-            assert!(!line.contains("\"logs.*\"") && !line.contains("\"logs.{"), "{path} spells a subject: {line}");
+            assert!(
+                !line.contains("\"logs.*\"") && !line.contains("\"logs.{"),
+                "{path} spells a subject: {line}"
+            );
         }
     }
 }
@@ -167,7 +218,12 @@ fn files_stay_short_enough_to_be_read() {
 #[test]
 fn nothing_is_left_undone_in_silence() {
     // Written in pieces, so that this file does not find itself.
-    let marks = [concat!("to", "do!("), concat!("unimple", "mented!("), concat!("#[ig", "nore"), concat!("FIX", "ME")];
+    let marks = [
+        concat!("to", "do!("),
+        concat!("unimple", "mented!("),
+        concat!("#[ig", "nore"),
+        concat!("FIX", "ME"),
+    ];
     for (path, text) in sources() {
         for mark in marks {
             assert!(!text.contains(mark), "{path} contains {mark}");
@@ -186,7 +242,12 @@ fn shipped_configurations_are_understood() {
                 .arg(&path)
                 .output()
                 .expect("cupola runs");
-            assert!(output.status.success(), "{}: {}", path.display(), String::from_utf8_lossy(&output.stderr));
+            assert!(
+                output.status.success(),
+                "{}: {}",
+                path.display(),
+                String::from_utf8_lossy(&output.stderr)
+            );
             read += 1;
         }
     }

@@ -1,0 +1,167 @@
+//! The commands: what each takes, and which file runs it.
+
+mod app;
+mod apps;
+mod delete;
+mod env;
+mod lifecycle;
+mod login;
+mod logs;
+mod routes;
+mod scale;
+mod target;
+
+use crate::{Error, api::Api, push, session::Session};
+use clap::Subcommand;
+use cupola_protocol::api::App;
+
+/// A command of the developer.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Set or show the address of the API
+    Api {
+        /// Its address, such as http://127.0.0.1:8081
+        url: Option<String>,
+    },
+    /// Log in
+    Login(login::Arguments),
+    /// Forget the login
+    Logout,
+    /// Set or show the organization and the space that commands work in
+    #[command(visible_alias = "t")]
+    Target {
+        /// Organization
+        #[arg(short)]
+        organization: Option<String>,
+        /// Space
+        #[arg(short)]
+        space: Option<String>,
+    },
+    /// Push an app: upload it, stage it, run it
+    #[command(visible_alias = "p")]
+    Push(push::Arguments),
+    /// The apps of the space
+    #[command(visible_alias = "a")]
+    Apps,
+    /// One app and its instances
+    App {
+        /// The app
+        name: String,
+    },
+    /// Follow an app's log, or show the last of it
+    Logs {
+        /// The app
+        name: String,
+        /// Show what there is, and return
+        #[arg(long)]
+        recent: bool,
+    },
+    /// Show or set the number of instances, memory and disk
+    Scale(scale::Arguments),
+    /// Start an app
+    #[command(visible_alias = "st")]
+    Start {
+        /// The app
+        name: String,
+    },
+    /// Stop an app
+    #[command(visible_alias = "sp")]
+    Stop {
+        /// The app
+        name: String,
+    },
+    /// Stop an app and start it again
+    #[command(visible_alias = "rs")]
+    Restart {
+        /// The app
+        name: String,
+    },
+    /// Stage an app again, with its last pushed source, and restart it
+    #[command(visible_alias = "rg")]
+    Restage {
+        /// The app
+        name: String,
+    },
+    /// Delete an app
+    #[command(visible_alias = "d")]
+    Delete(delete::Arguments),
+    /// The environment of an app
+    #[command(visible_alias = "e")]
+    Env {
+        /// The app
+        name: String,
+    },
+    /// Set an environment variable of an app
+    #[command(visible_alias = "se")]
+    SetEnv {
+        /// The app
+        name: String,
+        /// The variable
+        variable: String,
+        /// Its value
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+    },
+    /// Remove an environment variable of an app
+    #[command(visible_alias = "ue")]
+    UnsetEnv {
+        /// The app
+        name: String,
+        /// The variable
+        variable: String,
+    },
+    /// The routes of the space
+    #[command(visible_alias = "r")]
+    Routes,
+}
+
+impl Command {
+    pub(crate) async fn run(self) -> Result<(), Error> {
+        match self {
+            Self::Api { url } => target::api(url).await,
+            Self::Login(arguments) => login::run(arguments).await,
+            Self::Logout => logout(),
+            Self::Target { organization, space } => target::run(organization, space).await,
+            Self::Push(arguments) => push::run(arguments).await,
+            Self::Apps => apps::run().await,
+            Self::App { name } => app::run(&name).await,
+            Self::Logs { name, recent } => logs::run(&name, recent).await,
+            Self::Scale(arguments) => scale::run(arguments).await,
+            Self::Start { name } => lifecycle::start(&name).await,
+            Self::Stop { name } => lifecycle::stop(&name).await,
+            Self::Restart { name } => lifecycle::restart(&name).await,
+            Self::Restage { name } => lifecycle::restage(&name).await,
+            Self::Delete(arguments) => delete::run(arguments).await,
+            Self::Env { name } => env::show(&name).await,
+            Self::SetEnv { name, variable, value } => env::set(&name, &variable, Some(value)).await,
+            Self::UnsetEnv { name, variable } => env::set(&name, &variable, None).await,
+            Self::Routes => routes::run().await,
+        }
+    }
+}
+
+fn logout() -> Result<(), Error> {
+    let session = Session::load()?;
+    Session { api: session.api, ..Session::default() }.save()?;
+    crate::output::ok();
+    Ok(())
+}
+
+/// Finds an app of the targeted space by its name.
+pub(crate) async fn find_app(api: &mut Api, name: &str) -> Result<App, Error> {
+    find_app_maybe(api, name).await?.ok_or_else(|| Error::Unknown {
+        kind: "app",
+        name: name.to_owned(),
+        list: "cupola apps",
+    })
+}
+
+/// The same, when it may be missing.
+pub(crate) async fn find_app_maybe(api: &mut Api, name: &str) -> Result<Option<App>, Error> {
+    let space = api.session.space()?.guid.clone();
+    let path = format!("/v3/apps?names={}&space_guids={space}", crate::api::escape(name));
+    Ok(api.list::<App>(&path).await?.into_iter().next())
+}
+
+pub(crate) use app::show as show_app;
+pub(crate) use logs::Tail;

@@ -1,0 +1,39 @@
+//! `env`, `set-env`, `unset-env`.
+
+use super::find_app;
+use crate::{Error, api::Api, output};
+use cupola_protocol::api::{AppEnv, EnvVars};
+use reqwest::Method;
+use std::collections::BTreeMap;
+
+/// Shows the environment of an app.
+pub(crate) async fn show(name: &str) -> Result<(), Error> {
+    let mut api = Api::open()?;
+    let app = find_app(&mut api, name).await?;
+    let env: AppEnv = api.get(&format!("/v3/apps/{}/env", app.guid)).await?;
+    println!("System-provided:");
+    for (variable, value) in env.system_env_json.iter().chain(&env.application_env_json) {
+        println!("{variable}: {}", serde_json::to_string_pretty(value).unwrap_or_default());
+    }
+    println!();
+    println!("User-provided:");
+    if env.environment_variables.is_empty() {
+        println!("nothing is set; `cupola set-env {name} NAME VALUE` does");
+    }
+    for (variable, value) in &env.environment_variables {
+        println!("{variable}: {value}");
+    }
+    Ok(())
+}
+
+/// Sets a variable, or removes it.
+pub(crate) async fn set(name: &str, variable: &str, value: Option<String>) -> Result<(), Error> {
+    let mut api = Api::open()?;
+    let app = find_app(&mut api, name).await?;
+    let change = EnvVars { var: BTreeMap::from([(variable.to_owned(), value)]), links: BTreeMap::new() };
+    let path = format!("/v3/apps/{}/environment_variables", app.guid);
+    let _: EnvVars = api.call(Method::PATCH, &path, &change).await?;
+    output::ok();
+    println!("`cupola restart {name}` lets the app see it; `cupola restage {name}` its buildpack too");
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! How things are shown: calm lines, aligned tables, no colours.
+
+use std::io::{IsTerminal, Write};
+
+/// Prints a line that says what is being done.
+pub(crate) fn doing(text: &str) {
+    println!("{text}");
+    let _ = std::io::stdout().flush();
+}
+
+/// Prints that it worked.
+pub(crate) fn ok() {
+    println!("OK");
+}
+
+/// Prints rows under a head, each column as wide as its widest cell.
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) {
+    print!("{}", render(head, rows));
+}
+
+fn render(head: &[&str], rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: Vec<&str>| {
+        let padded: Vec<String> =
+            cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        format!("{}\n", padded.join("   ").trim_end())
+    };
+    let mut text = line(head.to_vec());
+    for row in rows {
+        text.push_str(&line(row.iter().map(String::as_str).collect()));
+    }
+    text
+}
+
+/// Whether progress bars make sense.
+pub(crate) fn is_terminal() -> bool {
+    std::io::stderr().is_terminal()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn columns_are_aligned() {
+        let rows = [vec!["a".to_owned(), "running".to_owned()], vec!["longer".to_owned(), "x".to_owned()]];
+        assert_eq!(
+            super::render(&["name", "state"], &rows),
+            "name     state\na        running\nlonger   x\n"
+        );
+    }
+}

@@ -1,0 +1,188 @@
+//! Waiting: for jobs, packages, stagings and instances, with what the developer wants to see meanwhile.
+
+use crate::{Error, api::Api, commands::Tail, output};
+use cupola_protocol::api::{
+    App, Build, BuildStatus, CreateBuild, Droplet, InstanceStatus, Job, JobStatus, Named, Package,
+    PackageStatus, Process, ProcessStats, ToOne,
+};
+use reqwest::Method;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Pause between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// A job is given up after this time.
+const JOB_LIMIT: Duration = Duration::from_secs(120);
+/// Staging has a limit of its own on the platform; this is for a platform that says nothing any more.
+const STAGING_LIMIT: Duration = Duration::from_secs(3600);
+/// The same for instances, whose health check has a limit of its own.
+const INSTANCES_LIMIT: Duration = Duration::from_secs(600);
+/// Lines of the log that an error carries.
+const LAST_LINES: usize = 15;
+
+/// Waits for a job.
+pub(crate) async fn job(api: &mut Api, path: &str, what: &str) -> Result<(), Error> {
+    let deadline = Instant::now() + JOB_LIMIT;
+    loop {
+        let job: Job = match api.get(path).await {
+            // The job is forgotten once it has been complete for a while.
+            Err(Error::Refused { status: 404, .. }) => return Ok(()),
+            other => other?,
+        };
+        match job.state {
+            JobStatus::Complete => return Ok(()),
+            JobStatus::Failed => {
+                let details: Vec<String> = job.errors.into_iter().map(|error| error.detail).collect();
+                return Err(Error::Job { what: what.to_owned(), detail: details.join("; ") });
+            }
+            JobStatus::Processing | JobStatus::Polling if Instant::now() >= deadline => {
+                let detail = format!("it is not done after {} s", JOB_LIMIT.as_secs());
+                return Err(Error::Job { what: what.to_owned(), detail });
+            }
+            JobStatus::Processing | JobStatus::Polling => tokio::time::sleep(LOOK_EVERY).await,
+        }
+    }
+}
+
+/// Waits until an uploaded package can be staged.
+pub(crate) async fn package(api: &mut Api, guid: &str) -> Result<(), Error> {
+    let deadline = Instant::now() + JOB_LIMIT;
+    loop {
+        let package: Package = api.get(&format!("/v3/packages/{guid}")).await?;
+        match package.state {
+            PackageStatus::Ready => return Ok(()),
+            PackageStatus::Failed | PackageStatus::Expired => {
+                let detail = package.data.error.unwrap_or_else(|| "the platform does not say why".to_owned());
+                return Err(Error::Job { what: "the upload".to_owned(), detail });
+            }
+            _ if Instant::now() >= deadline => {
+                return Err(Error::Job {
+                    what: "the upload".to_owned(),
+                    detail: "the platform does not take it".to_owned(),
+                });
+            }
+            _ => tokio::time::sleep(LOOK_EVERY).await,
+        }
+    }
+}
+
+/// Stages a package, shows what the stager says meanwhile, and gives the droplet.
+pub(crate) async fn stage(api: &mut Api, app: &App, package: &str) -> Result<String, Error> {
+    let mut tail = Tail::new(&app.guid);
+    let request = CreateBuild {
+        package: Named::new(package),
+        lifecycle: None,
+        staging_memory_in_mb: None,
+        staging_disk_in_mb: None,
+    };
+    let mut build: Build = api.call(Method::POST, "/v3/builds", &request).await?;
+    let deadline = Instant::now() + STAGING_LIMIT;
+    loop {
+        staging_lines(api, &mut tail).await?;
+        match build.state {
+            BuildStatus::Staging if Instant::now() >= deadline => {
+                return Err(Error::TooLong {
+                    what: "staging",
+                    seconds: STAGING_LIMIT.as_secs(),
+                    app: app.name.clone(),
+                });
+            }
+            BuildStatus::Staging => tokio::time::sleep(LOOK_EVERY).await,
+            BuildStatus::Staged => {
+                let Some(droplet) = build.droplet else {
+                    return Err(Error::Staging { detail: "the platform names no droplet".to_owned() });
+                };
+                return Ok(droplet.guid);
+            }
+            BuildStatus::Failed => {
+                // The last lines may still be on their way.
+                tokio::time::sleep(LOOK_EVERY).await;
+                staging_lines(api, &mut tail).await?;
+                let detail = build.error.unwrap_or_else(|| "the platform does not say why".to_owned());
+                return Err(Error::Staging { detail });
+            }
+        }
+        build = api.get(&format!("/v3/builds/{}", build.guid)).await?;
+    }
+}
+
+async fn staging_lines(api: &mut Api, tail: &mut Tail) -> Result<(), Error> {
+    for envelope in tail.read(api).await? {
+        if envelope.source_type() == "STG" {
+            output::doing(&format!("   {}", envelope.text().unwrap_or_default()));
+        }
+    }
+    Ok(())
+}
+
+/// Makes a droplet the one that the app runs.
+pub(crate) async fn set_droplet(api: &mut Api, app: &str, droplet: &str) -> Result<(), Error> {
+    let path = format!("/v3/apps/{app}/relationships/current_droplet");
+    let _: serde_json::Value = api.call(Method::PATCH, &path, &ToOne::new(droplet)).await?;
+    let _: Droplet = api.get(&format!("/v3/apps/{app}/droplets/current")).await?;
+    Ok(())
+}
+
+/// Waits until every instance of every process runs, and says what changes. When an instance crashes before it ever
+/// ran, its reason and the last lines of its log are the error.
+pub(crate) async fn instances(api: &mut Api, app: &App) -> Result<(), Error> {
+    let deadline = Instant::now() + INSTANCES_LIMIT;
+    let mut said = String::new();
+    loop {
+        let processes: Vec<Process> = api.list(&format!("/v3/apps/{}/processes", app.guid)).await?;
+        let (mut wanted, mut running, mut starting, mut crashed) = (0, 0, 0, 0);
+        let mut details = Vec::new();
+        for process in processes.iter().filter(|process| process.instances > 0) {
+            let stats: ProcessStats = api.get(&format!("/v3/processes/{}/stats", process.guid)).await?;
+            wanted += process.instances as usize;
+            for instance in stats.resources {
+                match instance.state {
+                    InstanceStatus::Running => running += 1,
+                    InstanceStatus::Crashed => crashed += 1,
+                    _ => starting += 1,
+                }
+                if matches!(instance.state, InstanceStatus::Crashed | InstanceStatus::Down) {
+                    details.extend(instance.details);
+                }
+            }
+        }
+        let line = match (starting, crashed) {
+            (0, 0) => format!("{running} of {wanted} instances running"),
+            (_, 0) => format!("{running} of {wanted} instances running, {starting} starting"),
+            _ => format!("{running} of {wanted} instances running, {starting} starting, {crashed} crashed"),
+        };
+        if line != said {
+            output::doing(&line);
+            said = line;
+        }
+        if running >= wanted {
+            return Ok(());
+        }
+        if crashed > 0 {
+            let reason = details.into_iter().next().unwrap_or_else(|| "an instance crashed".to_owned());
+            return Err(Error::NotRunning { detail: with_last_lines(api, app, reason).await });
+        }
+        if Instant::now() >= deadline {
+            let seconds = INSTANCES_LIMIT.as_secs();
+            return Err(Error::TooLong { what: "starting the app", seconds, app: app.name.clone() });
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+async fn with_last_lines(api: &mut Api, app: &App, reason: String) -> String {
+    let path = format!("/api/v1/read/{}?descending=true&envelope_types=LOG&limit={LAST_LINES}", app.guid);
+    let mut text = reason;
+    if let Ok(read) = api.get::<cupola_protocol::api::ReadLogs>(&path).await {
+        text.push_str("\nThe last lines of its log:");
+        for envelope in read.envelopes.batch.iter().rev() {
+            text.push_str(&format!(
+                "\n   [{}] {}",
+                envelope.source_type(),
+                envelope.text().unwrap_or_default()
+            ));
+        }
+    }
+    text.push_str(&format!("\n`cupola logs {} --recent` shows more", app.name));
+    text
+}
