@@ -67,13 +67,13 @@ check: ## Format, lints, documentation
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
 test-unit: ## Tests that need no privilege (but nats-server)
-	cargo nextest run --workspace --locked
+	cargo nextest run --workspace --locked -E 'not (binary(/^privileged/) | binary(/^e2e/))'
 
 test-root: build user ## Tests against the real kernel, as root
-	CUPOLA_CACHE=$(CACHE) cargo nextest run --workspace --locked --profile privileged
+	CUPOLA_CACHE=$(CACHE) cargo nextest run --workspace --locked --profile privileged -E 'binary(/^privileged/)'
 
 test-e2e: stacks user ## Real apps pushed to a real platform, as root
-	CUPOLA_CACHE=$(CACHE) cargo nextest run --workspace --locked --profile e2e
+	CUPOLA_CACHE=$(CACHE) cargo nextest run --workspace --locked --profile e2e -E 'binary(/^e2e/)'
 
 test-vm: build test-packages ## The privileged suite in a virtual machine with pure cgroup v2
 	cargo run -q --locked -p testkit --bin vm-run

@@ -107,8 +107,8 @@ mod tests {
 
     #[test]
     fn a_line_shows_when_who_and_what() {
-        let shown = render(&line(1_795_374_162_390_000_000, "hello"));
-        assert_eq!(shown, "2026-11-22T19:42:42.39Z [APP/PROC/WEB/0]   ERR hello");
+        let shown = render(&line(1_767_225_600_390_000_000, "hello"));
+        assert_eq!(shown, "2026-01-01T00:00:00.39Z [APP/PROC/WEB/0]   ERR hello");
     }
 
     #[test]
