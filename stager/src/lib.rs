@@ -1,1 +1,22 @@
 //! Turns an app's source into a droplet, in a container.
+//!
+//! The stager takes `staging.<id>.start` from the bus, fetches the package, unpacks it, and runs a buildpack's
+//! detect, compile and release in a container of the warden that has limits of its own. What comes out is the
+//! droplet: a tar.gz in the historic layout, uploaded to where the request says.
+//!
+//! - [`Config`], [`Error`], [`bind()`], [`Server`]: the component
+//! - `admission`: which stagings run, and whether another may (pure)
+//! - `staging`: one staging from its request to its reply; `failure`: why it failed
+//! - `package`, `processes`, `environment`, `lines`: the formats (pure, or files alone)
+//! - `container`, `transfer`, `droplet`: the warden, HTTP, and the archive that comes out
+
+mod admission;
+mod config;
+mod error;
+mod failure;
+mod lines;
+mod package;
+mod processes;
+
+pub use config::Config;
+pub use error::Error;
