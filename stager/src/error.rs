@@ -35,6 +35,9 @@ pub enum Error {
         #[source]
         source: cupola_bus::Error,
     },
+    /// The bus has closed its connection for good.
+    #[error("the bus has closed its connection")]
+    BusClosed,
     /// The HTTP client cannot be made.
     #[error("cannot make an HTTP client")]
     Http {

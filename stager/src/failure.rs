@@ -65,14 +65,11 @@ pub(crate) enum Failure {
     NoAppDetected { asked: String },
     #[error("the buildpack {buildpack} failed at {} with exit status {status}: see its last lines", phase.as_str())]
     Buildpack { phase: Phase, buildpack: String, status: i32, last_lines: Vec<String> },
-    #[error("the buildpack {buildpack} ran out of memory at {}: the staging container may use {limit}{}. Push with more memory (-m), or allow stagings more (stager.staging_memory_mb)", phase.as_str(), peak.map(|peak| format!(", and {peak} were in use at the end")).unwrap_or_default())]
-    OutOfMemory {
-        phase: Phase,
-        buildpack: String,
-        limit: Mebibytes,
-        peak: Option<Bytes>,
-        last_lines: Vec<String>,
-    },
+    #[error(
+        "the buildpack {buildpack} ran out of memory at {}: it used up all of the {limit} that the staging container may use. Push with more memory (-m), or allow stagings more (stager.staging_memory_mb)",
+        phase.as_str()
+    )]
+    OutOfMemory { phase: Phase, buildpack: String, limit: Mebibytes, last_lines: Vec<String> },
     #[error("the disk of the staging container ({limit}) was full at {}: push with more disk (-k), or allow stagings more (stager.staging_disk_mb)", phase.as_str())]
     DiskFull { phase: Phase, limit: Mebibytes, last_lines: Vec<String> },
     #[error("bin/release of the buildpack {buildpack} did not print the YAML that it should: {reason}")]
@@ -182,16 +179,15 @@ mod tests {
     }
 
     #[test]
-    fn out_of_memory_names_limit_peak_and_remedy() {
+    fn out_of_memory_names_limit_and_remedy() {
         let failure = Failure::OutOfMemory {
             phase: Phase::Compile,
             buildpack: "nodejs".into(),
             limit: Mebibytes(1024),
-            peak: Some(Bytes(1 << 30)),
             last_lines: vec![],
         };
         let text = failure.to_string();
-        for part in ["nodejs", "1G", "1.0G", "-m", "staging_memory_mb"] {
+        for part in ["nodejs", "1G", "-m", "staging_memory_mb"] {
             assert!(text.contains(part), "{part} is missing: {text}");
         }
     }

@@ -11,12 +11,21 @@
 //! - `container`, `transfer`, `droplet`: the warden, HTTP, and the archive that comes out
 
 mod admission;
+mod buildpacks;
 mod config;
+mod container;
+mod droplet;
+mod environment;
 mod error;
 mod failure;
 mod lines;
+mod log;
 mod package;
 mod processes;
+mod server;
+mod staging;
+mod transfer;
 
 pub use config::Config;
 pub use error::Error;
+pub use server::{Server, bind};
