@@ -16,3 +16,6 @@ pub use build::{Built, Options, Phase, Progress, build};
 pub use error::Error;
 pub use recipe::{Recipe, Variant};
 pub use store::{Deleted, Entry, Package, Receipt, Stack, Store};
+
+/// The stack that apps get when they ask for none, and the one that the default recipe makes.
+pub const DEFAULT_STACK: &str = "bookworm";

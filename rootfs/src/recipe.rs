@@ -102,6 +102,11 @@ mod tests {
     }
 
     #[test]
+    fn the_default_recipe_makes_the_default_stack() {
+        assert_eq!(Recipe::all().unwrap()[0].stack, crate::DEFAULT_STACK);
+    }
+
+    #[test]
     fn an_unknown_recipe_is_refused_with_the_known_ones() {
         let error = Recipe::named("ubuntu").unwrap_err().to_string();
         assert!(error.contains("\"ubuntu\"") && error.contains("cupola, minimal"), "{error}");

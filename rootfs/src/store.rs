@@ -1,9 +1,9 @@
 //! Where stacks lie:
 //!
 //! ```text
-//! <data>/stacks/<sha256>.erofs   an image
-//!               <sha256>.json    its receipt
-//!               <name>           a link to the image that now has this name
+//! <stacks>/<sha256>.erofs   an image
+//!          <sha256>.json    its receipt
+//!          <name>           a link to the image that now has this name
 //! ```
 //!
 //! A link is exchanged by renaming, and an image appears under its final name complete or not at all. An image
@@ -20,7 +20,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The stacks of one data directory.
+/// The stacks of one directory.
 #[derive(Debug, Clone)]
 pub struct Store {
     folder: PathBuf,
@@ -86,11 +86,10 @@ pub struct Deleted {
 }
 
 impl Store {
-    /// The store of a data directory; made when it is missing.
-    pub fn open(data: &Path) -> Result<Self, Error> {
-        let folder = data.join("stacks");
-        fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
-        Ok(Self { folder })
+    /// The store in this directory, which is made when it is missing.
+    pub fn open(folder: &Path) -> Result<Self, Error> {
+        fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+        Ok(Self { folder: folder.to_owned() })
     }
 
     /// The directory that holds everything.
@@ -302,7 +301,7 @@ mod tests {
 
     fn scene() -> Scene {
         let data = tempfile::tempdir().unwrap();
-        let store = Store::open(data.path()).unwrap();
+        let store = Store::open(&data.path().join("stacks")).unwrap();
         Scene { _data: data, store }
     }
 

@@ -17,7 +17,7 @@ fn mounts() -> String {
 #[test]
 fn the_minimal_stack_is_built_once_and_holds_what_its_recipe_says() {
     let data = tempfile::tempdir().unwrap();
-    let store = Store::open(data.path()).unwrap();
+    let store = Store::open(&data.path().join("stacks")).unwrap();
     let recipe = Recipe::named("minimal").unwrap();
     let before = mounts();
     let mut phases = Vec::new();
@@ -59,7 +59,7 @@ fn the_minimal_stack_is_built_once_and_holds_what_its_recipe_says() {
 #[test]
 fn a_failed_build_says_where_and_leaves_nothing() {
     let data = tempfile::tempdir().unwrap();
-    let store = Store::open(data.path()).unwrap();
+    let store = Store::open(&data.path().join("stacks")).unwrap();
     let sources = data.path().join("empty.list");
     fs::write(&sources, "deb file:///nonexistent bookworm main\n").unwrap();
     let options = Options { force: false, sources: Some(sources) };

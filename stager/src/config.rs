@@ -9,8 +9,10 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The platform's data directory: stacks are in `stacks/`, the stager's own files in `stager/`.
+    /// The stager's own directory. The warden must allow it to be copied from and to.
     pub data_dir: PathBuf,
+    /// Directory of the stacks. The warden must allow them as root filesystems.
+    pub stacks_dir: PathBuf,
     /// The warden's socket.
     pub warden_socket: PathBuf,
     /// Directory of the system buildpacks, one directory each.
@@ -53,9 +55,10 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            data_dir: "/var/lib/cupola".into(),
+            data_dir: "/var/lib/cupola/stager".into(),
+            stacks_dir: "/var/lib/cupola/stacks".into(),
             warden_socket: "/run/cupola/warden.sock".into(),
-            buildpacks_dir: "/usr/share/cupola/buildpacks".into(),
+            buildpacks_dir: "/var/lib/cupola/buildpacks".into(),
             buildpacks: ["nodejs", "python", "staticfile", "binary"].map(str::to_owned).into(),
             advertise_interval_seconds: 5,
             memory_mb: 4096,
@@ -114,11 +117,6 @@ impl Config {
             return Err(Error::Config { key: "buildpacks", reason: "must name at least one buildpack" });
         }
         Ok(())
-    }
-
-    /// The stager's own directory.
-    pub(crate) fn work_dir(&self) -> PathBuf {
-        self.data_dir.join("stager")
     }
 
     /// Pause between two advertisements.

@@ -39,7 +39,7 @@ pub struct Server {
 pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
     config.validate()?;
     let buildpacks = Buildpacks::open(&config)?;
-    let stacks = rootfs::Store::open(&config.data_dir).map_err(|source| Error::Stacks { source })?;
+    let stacks = rootfs::Store::open(&config.stacks_dir).map_err(|source| Error::Stacks { source })?;
     let id = prepare_directory(&config)?;
     let http = reqwest::Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
@@ -78,7 +78,7 @@ fn prepare_directory(config: &Config) -> Result<StagerId, Error> {
         }
         _ => fs::create_dir_all(&workspaces).map_err(Error::io("create", &workspaces))?,
     }
-    let path = config.work_dir().join("id");
+    let path = config.data_dir.join("id");
     match fs::read_to_string(&path) {
         Ok(id) if !id.trim().is_empty() => return Ok(StagerId::new(id.trim())),
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

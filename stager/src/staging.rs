@@ -53,7 +53,7 @@ pub(crate) struct Tools {
 
 /// Directory of the workspaces.
 pub(crate) fn workspaces(config: &Config) -> PathBuf {
-    config.work_dir().join("tasks")
+    config.data_dir.join("tasks")
 }
 
 /// One staging.
