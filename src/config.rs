@@ -34,8 +34,6 @@ pub(crate) struct Platform {
     pub nats_port: u16,
     /// The stack that apps get when they name none.
     pub default_stack: String,
-    /// Where stacks are kept; `<data_dir>/stacks` when absent.
-    pub stacks_dir: Option<PathBuf>,
     /// Addresses for containers, as a CIDR network; each container takes a /30 of it.
     pub container_network: String,
 }
@@ -51,7 +49,6 @@ impl Default for Platform {
             api_port: 8081,
             nats_port: 4222,
             default_stack: rootfs::DEFAULT_STACK.into(),
-            stacks_dir: None,
             container_network: "10.254.0.0/16".into(),
         }
     }
@@ -139,7 +136,7 @@ impl Config {
         }
         Ok(Self {
             bus: merged("bus", bus_defaults, bus)?,
-            warden: p.warden_defaults().into_iter().chain(warden).collect(),
+            warden: laid_over(p.warden_defaults(), warden),
             controller: merged("controller", p.controller_defaults(), controller)?,
             router: merged("router", p.router_defaults(), router)?,
             dea: merged("dea", p.dea_defaults(), dea)?,
@@ -173,10 +170,21 @@ fn read(path: &Path) -> Result<Table> {
 
 /// A section: what the file says wins over what follows from the platform's keys.
 fn merged<T: for<'de> Deserialize<'de>>(name: &str, defaults: Table, file: Table) -> Result<T> {
-    let table: Table = defaults.into_iter().chain(file).collect();
-    Value::Table(table)
+    Value::Table(laid_over(defaults, file))
         .try_into()
         .with_context(|| format!("[{name}] in the configuration has a wrong or unknown key"))
+}
+
+/// Tables key by key, inner tables too.
+fn laid_over(mut below: Table, above: Table) -> Table {
+    for (key, value) in above {
+        let value = match (below.remove(&key), value) {
+            (Some(Value::Table(inner)), Value::Table(over)) => Value::Table(laid_over(inner, over)),
+            (_, value) => value,
+        };
+        below.insert(key, value);
+    }
+    below
 }
 
 fn set(table: &mut Table, key: &str, value: impl Into<Value>) {

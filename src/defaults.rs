@@ -31,7 +31,7 @@ impl Platform {
     }
     /// Where stacks are kept.
     pub(crate) fn stacks_dir(&self) -> PathBuf {
-        self.stacks_dir.clone().unwrap_or_else(|| self.data_dir.join("stacks"))
+        self.data_dir.join("stacks")
     }
     /// Where the system buildpacks are laid out.
     pub(crate) fn buildpacks_dir(&self) -> PathBuf {
@@ -63,18 +63,13 @@ impl Platform {
     }
 
     pub(crate) fn warden_defaults(&self) -> Table {
-        let host_paths = [
-            self.data_dir.join("dea"),
-            self.data_dir.join("stager"),
-            self.buildpacks_dir(),
-            self.stacks_dir(),
-        ];
+        let host_paths = [self.data_dir.join("dea"), self.data_dir.join("stager"), self.buildpacks_dir(), self.stacks_dir()];
         table([
-            ("data_dir", text(&self.data_dir.join("warden"))),
+            ("data_dir", text(&self.data_dir)),
             ("socket", text(&self.warden_socket())),
             ("socket_owner", self.user.clone().into()),
-            ("pool_network", self.container_network.clone().into()),
             ("host_paths", host_paths.iter().map(|path| text(path)).collect::<Vec<_>>().into()),
+            ("network", table([("pool", self.container_network.clone().into())]).into()),
         ])
     }
 
@@ -83,7 +78,6 @@ impl Platform {
             ("data_dir", text(&self.data_dir.join("controller"))),
             ("listen", self.api_address().to_string().into()),
             ("domain", self.domain.clone().into()),
-            ("router_port", i64::from(self.router_port).into()),
             ("default_stack", self.default_stack.clone().into()),
             ("admin_password_file", text(&self.admin_password_file())),
         ])
@@ -97,18 +91,13 @@ impl Platform {
     }
 
     pub(crate) fn dea_defaults(&self) -> Table {
-        table([
-            ("data_dir", text(&self.data_dir.join("dea"))),
-            ("warden_socket", text(&self.warden_socket())),
-            ("stacks_dir", text(&self.stacks_dir())),
-        ])
+        table([("data_dir", text(&self.data_dir)), ("warden_socket", text(&self.warden_socket()))])
     }
 
     pub(crate) fn stager_defaults(&self) -> Table {
         table([
-            ("data_dir", text(&self.data_dir.join("stager"))),
+            ("data_dir", text(&self.data_dir)),
             ("warden_socket", text(&self.warden_socket())),
-            ("stacks_dir", text(&self.stacks_dir())),
             ("buildpacks_dir", text(&self.buildpacks_dir())),
         ])
     }

@@ -17,13 +17,21 @@ const LIMIT: Duration = Duration::from_secs(120);
 pub(crate) struct Arguments {
     #[command(flatten)]
     overrides: Overrides,
+    /// End nothing: succeed when the platform runs, fail when it does not
+    #[arg(long)]
+    check: bool,
 }
 
 /// Runs the command.
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let platform = Config::load(&arguments.overrides)?.platform;
     let path = platform.process_record();
-    let Some(record) = Record::read(&path)? else {
+    let record = Record::read(&path)?;
+    if arguments.check {
+        let runs = record.is_some_and(|record| record.supervisor.is_alive());
+        return if runs { Ok(()) } else { bail!("nothing runs with the data directory {}", platform.data_dir.display()) };
+    }
+    let Some(record) = record else {
         println!("nothing runs with the data directory {}", platform.data_dir.display());
         return Ok(());
     };

@@ -142,13 +142,8 @@ fn a_platform_that_cannot_come_up_says_why_and_leaves_nothing() {
     ]);
 
     // The stack is missing.
-    let bare = platform.scratch("bare");
     let missing = Platform::prepare(CUPOLA, "").expect("a platform can be prepared");
-    let text = fs::read_to_string(missing.config()).expect("a configuration");
-    let line = format!("stacks_dir = {:?}", bare.display().to_string());
-    let text: Vec<&str> =
-        text.lines().map(|l| if l.starts_with("stacks_dir") { line.as_str() } else { l }).collect();
-    fs::write(missing.config(), text.join("\n")).expect("the configuration is written");
+    fs::remove_dir_all(missing.data().join("stacks")).expect("the stacks can be taken away");
     missing.try_up().refused(&["stack", "cupola stack build"]);
 
     // NATS cannot be reached.

@@ -85,11 +85,11 @@ impl Platform {
         // The roles run as another user, who walks through here.
         fs::set_permissions(&directory, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
         let [router, api, nats] = free_ports()?;
-        let stacks = stacks()?;
+        share_stacks(&directory.join("data/stacks"))?;
         let domain = "apps.test".to_owned();
         let config = format!(
             "data_dir = {data:?}\ndomain = {domain:?}\nrouter_port = {router}\napi_port = {api}\nnats_port = {nats}\n\
-             stacks_dir = {stacks:?}\ncontainer_network = {CONTAINER_NETWORK:?}\n{extra}\n",
+             container_network = {CONTAINER_NETWORK:?}\n{extra}\n",
             data = directory.join("data"),
         );
         fs::write(directory.join("cupola.toml"), config)?;
@@ -278,10 +278,20 @@ fn free_ports() -> Result<[u16; 3]> {
     Ok(ports)
 }
 
-/// Where the tests' stacks are: `make stacks` builds them.
-fn stacks() -> Result<PathBuf> {
+/// Gives a platform the stacks of the tests, which `make stacks` builds, by hard links where they go.
+fn share_stacks(target: &Path) -> Result<()> {
     let cache = std::env::var_os("CUPOLA_CACHE").context("CUPOLA_CACHE is not set: run this by `make test-e2e`")?;
     let stacks = Path::new(&cache).join("stacks");
     ensure!(stacks.is_dir(), "there are no stacks in {}: run `make stacks`", stacks.display());
-    Ok(stacks)
+    fs::create_dir_all(target)?;
+    for entry in fs::read_dir(&stacks)? {
+        let (from, to) = (entry?.path(), target.to_owned());
+        let to = to.join(from.file_name().context("an entry has a name")?);
+        if from.is_symlink() {
+            std::os::unix::fs::symlink(fs::read_link(&from)?, &to)?;
+        } else if fs::hard_link(&from, &to).is_err() {
+            fs::copy(&from, &to)?;
+        }
+    }
+    Ok(())
 }
