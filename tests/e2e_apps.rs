@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use testkit::{Inventory, Platform};
+use testkit::{Platform, inventory};
 
 const CUPOLA: &str = env!("CARGO_BIN_EXE_cupola");
 
@@ -81,8 +81,7 @@ fn a_node_app_with_dependencies_runs() {
 #[test]
 fn the_whole_life_of_an_app_leaves_nothing() {
     let platform = Platform::start(CUPOLA);
-    let data = platform.data();
-    let before = Inventory::take(&data);
+    let before = platform.inventory();
     let app = "binary";
     platform
         .cupola(&["push", app, "-p", &fixture("binary"), "-m", "64M", "--env", "GREETING=hello world"])
@@ -140,8 +139,9 @@ fn the_whole_life_of_an_app_leaves_nothing() {
     platform.eventually(Duration::from_secs(20), || {
         let (status, _) = platform.try_get(app, "/")?;
         ensure!(status == 404, "{status}");
-        before.compare(&Inventory::take(&data))
+        Ok(())
     });
+    before.assert_no_difference();
 }
 
 #[test]
@@ -197,13 +197,13 @@ fn apps_outlive_a_killed_warden() {
 
 #[test]
 fn down_leaves_only_the_data_directory() {
-    let before = Inventory::take(Path::new("/nonexistent"));
+    let before = inventory(Vec::new());
     let platform = Platform::start(CUPOLA);
     platform.cupola(&["push", "app", "-p", &fixture("binary"), "-m", "64M"]).ok();
     platform.answers("app", "/", "binary");
     let said = platform.down().ok();
     assert!(said.out.contains("ended"), "{}", said.out);
-    before.assert_no_difference(&Inventory::take(Path::new("/nonexistent")));
+    before.assert_no_difference();
     // And it comes back with its apps.
     platform.up().expect("the platform comes up again");
     platform.answers("app", "/", "binary");

@@ -1,6 +1,7 @@
 //! A whole platform for a test: `cupola up` on free ports, with a data directory of its own, ended and removed
 //! when it is dropped. Black box: everything goes through the `cupola` command and HTTP.
 
+use crate::{Inventory, Scope};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::{
@@ -25,7 +26,6 @@ pub struct Platform {
     router: SocketAddr,
     api: SocketAddr,
     http: reqwest::blocking::Client,
-    running: bool,
 }
 
 /// How a command of the developer ended.
@@ -105,14 +105,7 @@ impl Platform {
             router: SocketAddr::from(([127, 0, 0, 1], router)),
             api: SocketAddr::from(([127, 0, 0, 1], api)),
             http,
-            running: false,
-        }
-        .marked())
-    }
-
-    fn marked(mut self) -> Self {
-        self.running = true;
-        self
+        })
     }
 
     /// `cupola up --detach`, then a login as the first user.
@@ -245,6 +238,11 @@ impl Platform {
         bail!("{name} does not run:\n{text}")
     }
 
+    /// Takes stock of the kernel and of the data directory.
+    pub fn inventory(&self) -> Inventory {
+        inventory(vec![self.data()])
+    }
+
     /// The last lines of the platform's log, for failure messages.
     pub fn log_tail(&self) -> String {
         let text = fs::read_to_string(self.data().join("log/cupola.log")).unwrap_or_default();
@@ -258,14 +256,17 @@ impl Drop for Platform {
         if std::thread::panicking() {
             eprintln!("--- end of the platform's log ---\n{}", self.log_tail());
         }
-        if self.running {
-            let said = self.down();
-            if said.status != Some(0) {
-                eprintln!("cupola down failed:\n{}\n{}", said.out, said.err);
-            }
+        let said = self.down();
+        if said.status != Some(0) {
+            eprintln!("cupola down failed:\n{}\n{}", said.out, said.err);
         }
         let _ = fs::remove_dir_all(&self.directory);
     }
+}
+
+/// Takes stock of what platforms leave in the kernel, and of these directories.
+pub fn inventory(directories: Vec<PathBuf>) -> Inventory {
+    Inventory::take(Scope { cgroup_prefixes: vec!["cupola".to_owned()], directories })
 }
 
 /// Three ports that nobody uses now. They are held together, so that they differ.
