@@ -96,7 +96,8 @@ impl Platform {
 
     pub(crate) fn stager_defaults(&self) -> Table {
         table([
-            ("data_dir", text(&self.data_dir)),
+            ("data_dir", text(&self.data_dir.join("stager"))),
+            ("stacks_dir", text(&self.stacks_dir())),
             ("warden_socket", text(&self.warden_socket())),
             ("buildpacks_dir", text(&self.buildpacks_dir())),
         ])

@@ -64,7 +64,7 @@ fn stack_exists(config: &Config) -> Result<()> {
     let platform = &config.platform;
     let name = &platform.default_stack;
     let directory = platform.stacks_dir();
-    let store = rootfs::Store::open(&platform.data_dir)
+    let store = rootfs::Store::open(&directory)
         .with_context(|| format!("cannot open the stacks in {}", directory.display()))?;
     match store.find(name) {
         Ok(_) => Ok(()),

@@ -63,8 +63,8 @@ pub(crate) fn run(command: Command) -> Result<()> {
 }
 
 fn store(place: &Overrides) -> Result<Store> {
-    let data = Config::load(place)?.platform.data_dir;
-    Store::open(&data).with_context(|| format!("cannot open the stacks in {}", data.display()))
+    let directory = Config::load(place)?.platform.stacks_dir();
+    Store::open(&directory).with_context(|| format!("cannot open the stacks in {}", directory.display()))
 }
 
 fn build(recipe: &str, options: Options, place: &Overrides) -> Result<()> {
