@@ -111,7 +111,7 @@ fn list(place: &Overrides) -> Result<()> {
         return Ok(());
     }
     println!("{:<16} {:<14} {:>9} {:>9}", "name", "digest", "size", "packages");
-    for (name, stack) in stacks {
+    for rootfs::Entry { name, stack } in stacks {
         match stack.and_then(|stack| Ok((store.show(&name)?, stack))) {
             Ok((receipt, stack)) => println!(
                 "{name:<16} {:<14} {:>9} {:>9}",

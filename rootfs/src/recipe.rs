@@ -104,6 +104,7 @@ mod tests {
     #[test]
     fn the_default_recipe_makes_the_default_stack() {
         assert_eq!(Recipe::all().unwrap()[0].stack, crate::DEFAULT_STACK);
+        assert_eq!(Recipe::named(crate::DEFAULT_STACK).unwrap(), Recipe::named("cupola").unwrap());
     }
 
     #[test]
