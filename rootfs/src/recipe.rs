@@ -57,12 +57,13 @@ impl Variant {
 }
 
 impl Recipe {
-    /// The recipe of this name.
+    /// The recipe of this name, or the one that makes the stack of this name.
     pub fn named(name: &str) -> Result<Self, Error> {
-        let (name, text) = EMBEDDED.iter().find(|(known, _)| *known == name).ok_or_else(|| {
-            Error::UnknownRecipe { name: name.to_owned(), known: EMBEDDED.map(|(name, _)| name).join(", ") }
-        })?;
-        Self::parse(name, text)
+        let mut all = Self::all()?.into_iter();
+        all.find(|recipe| recipe.name == name || recipe.stack == name).ok_or_else(|| Error::UnknownRecipe {
+            name: name.to_owned(),
+            known: EMBEDDED.map(|(name, _)| name).join(", "),
+        })
     }
 
     /// All recipes, the default one first.
