@@ -22,6 +22,7 @@ mod root;
 mod serve;
 mod users;
 
+pub(crate) use build::{READY, ROOT_JOB};
 pub use serve::serve;
 use std::ffi::CString;
 use std::io;

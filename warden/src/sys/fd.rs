@@ -75,3 +75,8 @@ fn close_range(first: RawFd, last: RawFd, flags: libc::c_uint) -> io::Result<()>
     let result = unsafe { libc::syscall(libc::SYS_close_range, first as libc::c_uint, last as libc::c_uint, flags) };
     super::check(result).map(drop)
 }
+
+/// Takes over what accept4(2) returned.
+pub(crate) fn accepted(number: RawFd) -> Option<OwnedFd> {
+    adopt(number)
+}

@@ -159,3 +159,9 @@ pub(crate) fn kill(pidfd: BorrowedFd<'_>) -> io::Result<()> {
     };
     check(result).map(drop)
 }
+
+/// Sends a signal by number: to a process, or with -1 to all but this one.
+pub(crate) fn signal(pid: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: plain numbers.
+    check(unsafe { libc::kill(pid, signal) }.into()).map(drop)
+}
