@@ -7,7 +7,7 @@ use super::{pack, unpack};
 use crate::channel::{Channel, Packet};
 use crate::spawner::READY;
 use crate::sys::{self, process};
-use crate::wire::{Failure, InitReply, InitRequest, JobUser, Target, VERSION, Wire};
+use crate::wire::{Failure, InitReply, InitRequest, JobSpec, JobUser, Target, VERSION, Wire};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
@@ -16,7 +16,7 @@ use nix::sys::socket::{SockFlag, accept4, getsockopt, sockopt};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::Instant;
 
 /// Most connections at once; more wait in the socket's queue.
@@ -63,7 +63,6 @@ pub fn serve(arguments: Arguments) -> Result<(), Failure> {
     mask.add(Signal::SIGCHLD);
     mask.thread_block().map_err(failed("block signals"))?;
     let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(failed("watch signals"))?;
-    // A write to a pipe or socket without reader is an error here, not the end.
     let mut init = Init {
         listener,
         directory,
@@ -90,7 +89,8 @@ enum Source {
 impl Init {
     fn turn(&mut self, signals: &SignalFd) {
         let ready = self.wait(signals);
-        for source in ready {
+        // Backwards: serving a connection may remove it, which moves only those behind it.
+        for source in ready.into_iter().rev() {
             match source {
                 Source::Signals => while matches!(signals.read_signal(), Ok(Some(_))) {},
                 Source::Listener => self.accept(),
@@ -189,7 +189,7 @@ impl Init {
         }
     }
 
-    fn run(&mut self, spec: &crate::wire::JobSpec, stdin: Option<OwnedFd>) -> Result<i32, Failure> {
+    fn run(&mut self, spec: &JobSpec, stdin: Option<OwnedFd>) -> Result<i32, Failure> {
         let job = job::start(&self.directory, spec, self.vcap, stdin)?;
         let pid = job.pid();
         self.jobs.insert(spec.id, job);
@@ -249,12 +249,7 @@ impl Init {
             }
             Ok(Some(pid)) => {
                 // Kept open until the child is reaped, so that the daemon sees the end even of a killed one.
-                let (ours, _) = match Channel::pair() {
-                    Ok(pair) => pair,
-                    Err(_) => return self.connections[at].broken = true,
-                };
-                let connection = std::mem::replace(&mut self.connections[at], Connection::new(ours));
-                self.connections[at].broken = true;
+                let connection = self.connections.remove(at);
                 self.transfers.insert(pid, connection.into_channel());
             }
             Err(error) => {

@@ -34,8 +34,11 @@ pub(super) fn unpack(target: &Path, data: File) -> Result<(), Failure> {
         match kind {
             EntryType::Directory => {
                 let mode = entry.header().mode().map_err(|error| failed(&name, error))? & 0o777;
+                // False for a name that leads out of the target: left out.
+                if !entry.unpack_in(target).map_err(|error| failed(&name, error))? {
+                    continue;
+                }
                 // Writable until everything is in it.
-                entry.unpack_in(target).map_err(|error| failed(&name, error))?;
                 let path = target.join(&name);
                 fs::set_permissions(&path, Permissions::from_mode(mode | 0o700)).map_err(|error| failed(&name, error))?;
                 directories.push((path, mode));
