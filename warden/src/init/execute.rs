@@ -6,7 +6,10 @@ use crate::wire::{Failure, JobSpec, JobUser, Wire};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
-use nix::unistd::{Gid, Uid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, execve, pipe2, setgroups, setresgid, setresuid, setsid};
+use nix::unistd::{
+    Gid, Uid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, execve, pipe2, setgroups, setresgid, setresuid,
+    setsid,
+};
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -33,18 +36,24 @@ pub(super) struct Started {
 
 /// Starts a job's program. When this returns, the program is executed or nothing of it is left.
 pub(super) fn start(spec: &JobSpec, vcap: Vcap, stdin: Option<OwnedFd>) -> Result<Started, Failure> {
-    let failed = |step: &str| { let step = step.to_owned(); move |errno: Errno| Failure::new(step, "", errno as i32) };
+    let failed = |step: &str| {
+        let step = step.to_owned();
+        move |errno: Errno| Failure::new(step, "", errno as i32)
+    };
     let stdin = match stdin {
         Some(fd) => fd,
-        None => open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).map_err(failed("open /dev/null"))?,
+        None => open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+            .map_err(failed("open /dev/null"))?,
     };
     let (stdout, stdout_end) = pipe2(OFlag::O_CLOEXEC).map_err(failed("make a pipe"))?;
     let (stderr, stderr_end) = pipe2(OFlag::O_CLOEXEC).map_err(failed("make a pipe"))?;
     let (report, report_end) = pipe2(OFlag::O_CLOEXEC).map_err(failed("make a pipe"))?;
     for end in [&stdout, &stderr] {
-        nix::fcntl::fcntl(end, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(failed("make a pipe"))?;
+        nix::fcntl::fcntl(end, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
+            .map_err(failed("make a pipe"))?;
     }
-    let child = process::fork().map_err(|error| Failure::new("fork", "", error.raw_os_error().unwrap_or(libc::EAGAIN)))?;
+    let child = process::fork()
+        .map_err(|error| Failure::new("fork", "", error.raw_os_error().unwrap_or(libc::EAGAIN)))?;
     let Some(pid) = child else {
         let Err(failure) = execute(spec, vcap, [&stdin, &stdout_end, &stderr_end], &report_end);
         let _ = File::from(report_end).write_all(&failure.encode());
@@ -55,13 +64,18 @@ pub(super) fn start(spec: &JobSpec, vcap: Vcap, stdin: Option<OwnedFd>) -> Resul
     let heard = File::from(report).read_to_end(&mut bytes);
     match (heard, bytes.is_empty()) {
         (Ok(_), true) => Ok(Started { pid, stdout: stdout.into(), stderr: stderr.into() }),
-        (Ok(_), false) => Err(Failure::decode(&bytes).unwrap_or_else(|_| Failure::new("start the job", "", libc::EPROTO))),
+        (Ok(_), false) => {
+            Err(Failure::decode(&bytes).unwrap_or_else(|_| Failure::new("start the job", "", libc::EPROTO)))
+        }
         (Err(error), _) => Err(Failure::new("start the job", "", error.raw_os_error().unwrap_or(libc::EIO))),
     }
 }
 
 fn execute(spec: &JobSpec, vcap: Vcap, ends: [&OwnedFd; 3], report: &OwnedFd) -> Result<Infallible, Failure> {
-    let failed = |step: &'static str, path: &Path| { let path = path.to_owned(); move |errno: Errno| Failure::new(step, path, errno as i32) };
+    let failed = |step: &'static str, path: &Path| {
+        let path = path.to_owned();
+        move |errno: Errno| Failure::new(step, path, errno as i32)
+    };
     let none = Path::new("");
     setsid().map_err(failed("start a session", none))?;
     let [stdin, stdout, stderr] = ends;
@@ -72,7 +86,8 @@ fn execute(spec: &JobSpec, vcap: Vcap, ends: [&OwnedFd; 3], report: &OwnedFd) ->
     // Before the working directory is entered: a path through /proc/self/fd must find no descriptor of the init.
     sys::fd::close_from(3, Some(report.as_fd())).map_err(|error| from_io("close descriptors", error))?;
     for limit in &spec.rlimits {
-        process::set_rlimit(limit.resource, limit.soft, limit.hard).map_err(|error| from_io("set a resource limit", error))?;
+        process::set_rlimit(limit.resource, limit.soft, limit.hard)
+            .map_err(|error| from_io("set a resource limit", error))?;
     }
     become_user(spec.user, vcap)?;
     process::reset_signals().map_err(|error| from_io("reset the signals", error))?;
@@ -111,7 +126,9 @@ pub(super) fn become_user(user: JobUser, vcap: Vcap) -> Result<(), Failure> {
 }
 
 fn strings(words: impl Iterator<Item = Vec<u8>>) -> Result<Vec<CString>, Failure> {
-    words.map(|word| CString::new(word).map_err(|_| Failure::new("read the command", "", libc::EINVAL))).collect()
+    words
+        .map(|word| CString::new(word).map_err(|_| Failure::new("read the command", "", libc::EINVAL)))
+        .collect()
 }
 
 /// The files that a program's name may mean: itself if it has a `/`, else one in each directory of the path.

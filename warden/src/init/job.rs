@@ -3,8 +3,8 @@
 use super::execute::{self, Vcap};
 use super::spool::{Spool, Verdict};
 use super::tree;
-use crate::wire::{Failure, JobEnd, JobSpec, JobState};
 use crate::sys::process::Reaped;
+use crate::wire::{Failure, JobEnd, JobSpec, JobState};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::{Mode, mkdirat};
@@ -36,7 +36,12 @@ pub(super) struct Job {
 }
 
 /// Starts a job, with a directory of its own in `jobs`.
-pub(super) fn start(jobs: &OwnedFd, spec: &JobSpec, vcap: Vcap, stdin: Option<OwnedFd>) -> Result<Job, Failure> {
+pub(super) fn start(
+    jobs: &OwnedFd,
+    spec: &JobSpec,
+    vcap: Vcap,
+    stdin: Option<OwnedFd>,
+) -> Result<Job, Failure> {
     let name = spec.id.to_string();
     let failed = |errno: Errno| Failure::new("make the job's directory", &name, errno as i32);
     mkdirat(jobs, name.as_str(), Mode::from_bits_truncate(0o700)).map_err(failed)?;

@@ -46,7 +46,8 @@ fn entry(archive: &mut Builder<File>, path: &Path, name: &Path, metadata: &Metad
 fn directory(archive: &mut Builder<File>, path: &Path, name: &Path, metadata: &Metadata) -> io::Result<()> {
     let mut header = header(metadata, EntryType::Directory, 0);
     archive.append_data(&mut header, name, io::empty())?;
-    let mut names: Vec<_> = std::fs::read_dir(path)?.map(|entry| entry.map(|e| e.file_name())).collect::<io::Result<_>>()?;
+    let mut names: Vec<_> =
+        std::fs::read_dir(path)?.map(|entry| entry.map(|e| e.file_name())).collect::<io::Result<_>>()?;
     names.sort();
     for child in names {
         let path: PathBuf = path.join(&child);

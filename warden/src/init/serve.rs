@@ -50,10 +50,12 @@ struct Init {
 /// Runs as PID 1. Returns only when it cannot even begin.
 pub fn serve(arguments: Arguments) -> Result<(), Failure> {
     let failed = |step: &'static str| move |errno: Errno| Failure::new(step, "", errno as i32);
-    let inherited = |number| sys::fd::inherited(number).ok_or_else(|| Failure::new("take a descriptor", "", libc::EBADF));
+    let inherited =
+        |number| sys::fd::inherited(number).ok_or_else(|| Failure::new("take a descriptor", "", libc::EBADF));
     let (listener, directory) = (inherited(arguments.listener)?, inherited(arguments.jobs)?);
     let report = inherited(arguments.report)?;
-    sys::fd::close_at_exec(&[]).map_err(|error| Failure::new("close descriptors", "", error.raw_os_error().unwrap_or(0)))?;
+    sys::fd::close_at_exec(&[])
+        .map_err(|error| Failure::new("close descriptors", "", error.raw_os_error().unwrap_or(0)))?;
     // Executing made it dumpable again: no process of the container may look into this one.
     nix::sys::prctl::set_dumpable(false).map_err(failed("become undumpable"))?;
     if nix::unistd::getpid().as_raw() != 1 {
@@ -62,7 +64,8 @@ pub fn serve(arguments: Arguments) -> Result<(), Failure> {
     let mut mask = SigSet::empty();
     mask.add(Signal::SIGCHLD);
     mask.thread_block().map_err(failed("block signals"))?;
-    let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(failed("watch signals"))?;
+    let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        .map_err(failed("watch signals"))?;
     let mut init = Init {
         listener,
         directory,
@@ -134,11 +137,12 @@ impl Init {
             }
         }
         let now = Instant::now();
-        let timeout = self.jobs.values().filter_map(Job::deadline).min().map_or(PollTimeout::NONE, |deadline| {
-            // Rounded up, so that the deadline has passed when this returns.
-            let left = deadline.saturating_duration_since(now).as_millis() as u16 + 1;
-            PollTimeout::from(left)
-        });
+        let timeout =
+            self.jobs.values().filter_map(Job::deadline).min().map_or(PollTimeout::NONE, |deadline| {
+                // Rounded up, so that the deadline has passed when this returns.
+                let left = deadline.saturating_duration_since(now).as_millis() as u16 + 1;
+                PollTimeout::from(left)
+            });
         if poll(&mut fds, timeout).is_err() {
             return Vec::new();
         }
@@ -215,7 +219,9 @@ impl Init {
 
     fn forget(&mut self, id: u64) -> InitReply {
         match self.jobs.get(&id).map(|job| job.state().end.is_some()) {
-            Some(false) => return InitReply::Failed(Failure::new("forget a job that runs", id.to_string(), libc::EBUSY)),
+            Some(false) => {
+                return InitReply::Failed(Failure::new("forget a job that runs", id.to_string(), libc::EBUSY));
+            }
             Some(true) => {
                 if let Some(job) = self.jobs.remove(&id) {
                     job.remove(&self.directory);
@@ -283,7 +289,8 @@ impl Init {
 
 /// Prepares the child that packs or unpacks.
 fn become_worker(user: JobUser, vcap: Vcap) -> Result<(), Failure> {
-    process::reset_signals().map_err(|error| Failure::new("reset the signals", "", error.raw_os_error().unwrap_or(0)))?;
+    process::reset_signals()
+        .map_err(|error| Failure::new("reset the signals", "", error.raw_os_error().unwrap_or(0)))?;
     nix::unistd::setsid().map_err(|errno| Failure::new("start a session", "", errno as i32))?;
     execute::become_user(user, vcap)
 }

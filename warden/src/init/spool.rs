@@ -86,8 +86,14 @@ impl Spool {
         let segment = match &mut self.current {
             Some(segment) => segment,
             None => {
-                let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-                let file = openat(&self.directory, name(self.offset).as_str(), flags, Mode::from_bits_truncate(0o600))?;
+                let flags =
+                    OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+                let file = openat(
+                    &self.directory,
+                    name(self.offset).as_str(),
+                    flags,
+                    Mode::from_bits_truncate(0o600),
+                )?;
                 self.kept.push_back(self.offset);
                 self.current.insert(Segment { file, first: self.offset, length: 0 })
             }
@@ -136,7 +142,8 @@ mod tests {
 
     /// Reads the files back: first offset kept, then (stream, byte) one by one.
     fn read(directory: &Path) -> (u64, Vec<(u8, u8)>) {
-        let mut names: Vec<_> = std::fs::read_dir(directory).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let mut names: Vec<_> =
+            std::fs::read_dir(directory).unwrap().map(|e| e.unwrap().file_name()).collect();
         names.sort();
         let first = names.first().map_or(0, |name| name.to_str().unwrap()[4..].parse().unwrap());
         let mut out = Vec::new();

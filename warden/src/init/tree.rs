@@ -34,8 +34,11 @@ pub(super) fn destroy(leader: i32) {
 }
 
 fn members(leader: i32, processes: &BTreeMap<i32, Process>) -> BTreeSet<i32> {
-    let mut found: BTreeSet<i32> =
-        processes.iter().filter(|(pid, process)| **pid == leader || process.session == leader).map(|(pid, _)| *pid).collect();
+    let mut found: BTreeSet<i32> = processes
+        .iter()
+        .filter(|(pid, process)| **pid == leader || process.session == leader)
+        .map(|(pid, _)| *pid)
+        .collect();
     loop {
         let more: Vec<i32> = processes
             .iter()

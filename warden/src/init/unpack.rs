@@ -12,7 +12,9 @@ use tar::{Archive, Entry, EntryType};
 
 /// Unpacks `data` at `target`.
 pub(super) fn unpack(target: &Path, data: File) -> Result<(), Failure> {
-    let failed = |path: &Path, error: io::Error| Failure::new("unpack", path, error.raw_os_error().unwrap_or(libc::EBADMSG));
+    let failed = |path: &Path, error: io::Error| {
+        Failure::new("unpack", path, error.raw_os_error().unwrap_or(libc::EBADMSG))
+    };
     let mut archive = Archive::new(data);
     archive.set_preserve_permissions(true);
     archive.set_preserve_mtime(true);
@@ -40,7 +42,8 @@ pub(super) fn unpack(target: &Path, data: File) -> Result<(), Failure> {
                 }
                 // Writable until everything is in it.
                 let path = target.join(&name);
-                fs::set_permissions(&path, Permissions::from_mode(mode | 0o700)).map_err(|error| failed(&name, error))?;
+                fs::set_permissions(&path, Permissions::from_mode(mode | 0o700))
+                    .map_err(|error| failed(&name, error))?;
                 directories.push((path, mode));
             }
             EntryType::Regular | EntryType::Continuous | EntryType::Symlink | EntryType::Link => {

@@ -101,7 +101,12 @@ fn leaf(action: Action) -> Vec<Instruction> {
             ],
             Check::Socket => socket(),
             Check::SocketPair => {
-                vec![load(argument(0)), jump(JUMP_EQUAL, libc::AF_UNIX as u32, 0, 1), allow(), refuse(libc::EPERM)]
+                vec![
+                    load(argument(0)),
+                    jump(JUMP_EQUAL, libc::AF_UNIX as u32, 0, 1),
+                    allow(),
+                    refuse(libc::EPERM),
+                ]
             }
             Check::NotThese(index, values) => one_of(index, values, refuse(libc::EPERM), allow()),
             Check::OnlyThese(index, values) => one_of(index, values, allow(), refuse(libc::EPERM)),
@@ -276,7 +281,10 @@ mod tests {
             assert_eq!(socket(family, libc::SOCK_STREAM | cloexec, 0), ALLOW);
             assert_eq!(socket(family, libc::SOCK_DGRAM, libc::IPPROTO_UDP), ALLOW);
             assert_eq!(socket(family, libc::SOCK_RAW, libc::IPPROTO_ICMP), EPERM);
-            assert_eq!(socket(family, libc::SOCK_STREAM, libc::IPPROTO_MPTCP), ERRNO | libc::EPROTONOSUPPORT as u32);
+            assert_eq!(
+                socket(family, libc::SOCK_STREAM, libc::IPPROTO_MPTCP),
+                ERRNO | libc::EPROTONOSUPPORT as u32
+            );
         }
         assert_eq!(socket(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_ROUTE), ALLOW);
         assert_eq!(socket(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_NETFILTER), EPERM);

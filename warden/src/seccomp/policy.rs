@@ -22,8 +22,13 @@ const SYS_IO_PGETEVENTS: c_long = 333;
 const SYS_CACHESTAT: c_long = 451;
 
 /// Every `CLONE_NEW*` of clone(2). `CLONE_NEWTIME` is not among them: there its bit is part of the exit signal.
-pub(super) const NAMESPACE_FLAGS: u32 =
-    (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET) as u32;
+pub(super) const NAMESPACE_FLAGS: u32 = (CLONE_NEWNS
+    | CLONE_NEWCGROUP
+    | CLONE_NEWUTS
+    | CLONE_NEWIPC
+    | CLONE_NEWUSER
+    | CLONE_NEWPID
+    | CLONE_NEWNET) as u32;
 
 /// Protocols of internet sockets: by the type alone, TCP, UDP, echo.
 pub(super) const INET_PROTOCOLS: &[u32] =

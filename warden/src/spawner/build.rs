@@ -12,7 +12,10 @@ use nix::fcntl::{AtFlags, OFlag};
 use nix::mount::{MntFlags, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, Uid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, execveat, pivot_root, setgroups, setresgid, setresuid, setsid};
+use nix::unistd::{
+    Gid, Uid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, execveat, pivot_root, setgroups, setresgid,
+    setresuid, setsid,
+};
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::io::Write;
@@ -71,7 +74,10 @@ fn change_root() -> Result<(), Failure> {
 
 fn become_container_root(prepared: &Prepared) -> Result<(), Failure> {
     let null = nix::fcntl::open("/dev/null", OFlag::O_RDWR, Mode::empty()).step("open", "/dev/null")?;
-    dup2_stdin(&null).and_then(|()| dup2_stdout(&null)).and_then(|()| dup2_stderr(&null)).step("open", "/dev/null")?;
+    dup2_stdin(&null)
+        .and_then(|()| dup2_stdout(&null))
+        .and_then(|()| dup2_stderr(&null))
+        .step("open", "/dev/null")?;
     setns(&prepared.userns, CloneFlags::CLONE_NEWUSER).step("enter the user namespace", "")?;
     setgroups(&[]).step("leave every group", "")?;
     let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
@@ -105,5 +111,6 @@ fn become_init(tools: &Tools, prepared: &Prepared, user: &UserSpec) -> Result<In
     sys::fd::close_at_exec(&keep).step("close descriptors", "")?;
     privilege::load_filter(&tools.filter).step("load the filter of system calls", "")?;
     let environment: [CString; 0] = [];
-    execveat(&tools.program, c"", &arguments, &environment, AtFlags::AT_EMPTY_PATH).step("execute the init", "")
+    execveat(&tools.program, c"", &arguments, &environment, AtFlags::AT_EMPTY_PATH)
+        .step("execute the init", "")
 }

@@ -35,7 +35,9 @@ impl Images {
 
     /// Gives up the mounts of images whose files were removed or replaced, so that their space is freed.
     pub(super) fn drop_stale(&mut self) {
-        let (keep, stale) = std::mem::take(&mut self.entries).into_iter().partition(|entry| identity(&entry.path) == Some(entry.identity));
+        let (keep, stale) = std::mem::take(&mut self.entries)
+            .into_iter()
+            .partition(|entry| identity(&entry.path) == Some(entry.identity));
         self.entries = keep;
         stale.into_iter().for_each(unmount);
     }
@@ -43,7 +45,9 @@ impl Images {
     /// The name, in the staging directory, of the mount of an image.
     pub(super) fn mounted(&mut self, path: &Path) -> Result<String, Failure> {
         let identity = identity(path).ok_or_else(|| Failure::new("find the image", path, libc::ENOENT))?;
-        if let Some(at) = self.entries.iter().position(|entry| entry.path == path && entry.identity == identity) {
+        if let Some(at) =
+            self.entries.iter().position(|entry| entry.path == path && entry.identity == identity)
+        {
             let entry = self.entries.remove(at);
             let name = entry.name.clone();
             self.entries.push(entry);
@@ -79,7 +83,8 @@ fn attach(path: &Path, name: &str) -> Result<(), Failure> {
         Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => Err(error),
         Err(_) => {
             let label = path.file_name().map_or(&b"image"[..], |name| name.as_bytes());
-            let device = loopdev::attach(image.as_fd(), true, label).step("attach a loop device to the image", path)?;
+            let device = loopdev::attach(image.as_fd(), true, label)
+                .step("attach a loop device to the image", path)?;
             // The device is held open until the mount holds it.
             erofs(&device.path)
         }

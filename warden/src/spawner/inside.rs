@@ -34,9 +34,29 @@ const LINKS: [(&str, &str); 5] = [
 
 /// Files and directories of `/proc` that read as empty: they tell of the host, or reach into it.
 const MASKED: [&str; 23] = [
-    "kcore", "keys", "key-users", "timer_list", "timer_stats", "sched_debug", "latency_stats", "interrupts", "kallsyms",
-    "kmsg", "sysrq-trigger", "kpagecount", "kpageflags", "kpagecgroup", "pagetypeinfo", "slabinfo", "vmallocinfo",
-    "iomem", "ioports", "config.gz", "scsi", "acpi", "asound",
+    "kcore",
+    "keys",
+    "key-users",
+    "timer_list",
+    "timer_stats",
+    "sched_debug",
+    "latency_stats",
+    "interrupts",
+    "kallsyms",
+    "kmsg",
+    "sysrq-trigger",
+    "kpagecount",
+    "kpageflags",
+    "kpagecgroup",
+    "pagetypeinfo",
+    "slabinfo",
+    "vmallocinfo",
+    "iomem",
+    "ioports",
+    "config.gz",
+    "scsi",
+    "acpi",
+    "asound",
 ];
 /// Directories of `/proc` that can be read but not written.
 const READ_ONLY: [&str; 4] = ["sys", "irq", "bus", "fs"];
@@ -51,7 +71,8 @@ pub(super) fn furnish(plan: &ContainerPlan) -> Result<UserSpec, Failure> {
         root.write(path, contents).step("write a file of the container", path)?;
     }
     let tmp = real(&root, "/tmp")?;
-    std::fs::set_permissions(by_descriptor(&tmp), Permissions::from_mode(0o1777)).step("set the mode", "/tmp")?;
+    std::fs::set_permissions(by_descriptor(&tmp), Permissions::from_mode(0o1777))
+        .step("set the mode", "/tmp")?;
     let run = format!("mode=755,size={},nr_inodes={INODES},{owned}", plan.run_bytes);
     attach("tmpfs", &real(&root, "/run")?, MsFlags::empty(), &run, "/run")?;
     for bind in &plan.binds {
@@ -64,7 +85,9 @@ pub(super) fn furnish(plan: &ContainerPlan) -> Result<UserSpec, Failure> {
 
 /// Mounts on a directory by its descriptor; always nosuid, and nodev unless devices are the point.
 fn attach(kind: &str, target: &OwnedFd, flags: MsFlags, options: &str, shown: &str) -> Result<(), Failure> {
-    let flags = flags | MsFlags::MS_NOSUID | if shown == "/dev" || shown == "/dev/pts" { MsFlags::empty() } else { MsFlags::MS_NODEV };
+    let flags = flags
+        | MsFlags::MS_NOSUID
+        | if shown == "/dev" || shown == "/dev/pts" { MsFlags::empty() } else { MsFlags::MS_NODEV };
     mount(Some(kind), &by_descriptor(target), Some(kind), flags, Some(options)).step("mount", shown)
 }
 
@@ -86,7 +109,9 @@ fn attach_bind(root: &Root, bind: &Bind) -> Result<(), Failure> {
     let tree = tree.step("open the source of a bind mount", &bind.source)?;
     let set = sys_mount::NOSUID | sys_mount::NODEV | if bind.read_only { sys_mount::RDONLY } else { 0 };
     sys_mount::set_attributes(tree.as_fd(), set, None).step("restrict a bind mount", &bind.source)?;
-    let is_directory = std::fs::metadata(by_descriptor(&tree)).step("look at the source of a bind mount", &bind.source)?.is_dir();
+    let is_directory = std::fs::metadata(by_descriptor(&tree))
+        .step("look at the source of a bind mount", &bind.source)?
+        .is_dir();
     let target = match is_directory {
         true => root.directory(&bind.target).map(OwnedFd::from),
         false => root.file_place(&bind.target),
@@ -130,7 +155,8 @@ fn proc(root: &Root) -> Result<(), Failure> {
             false => sys_mount::open_tree(null.as_fd(), c""),
         };
         let mask = mask.step("make a mask", name)?;
-        sys_mount::set_attributes(mask.as_fd(), sys_mount::RDONLY | sys_mount::NOSUID, None).step("make a mask", name)?;
+        sys_mount::set_attributes(mask.as_fd(), sys_mount::RDONLY | sys_mount::NOSUID, None)
+            .step("make a mask", name)?;
         sys_mount::attach(mask.as_fd(), place.as_fd()).step("mask in /proc", name)?;
     }
     for name in READ_ONLY {
@@ -145,7 +171,8 @@ fn proc(root: &Root) -> Result<(), Failure> {
 
 /// An entry of the new procfs itself, and whether it is a directory; `None` where this kernel has none.
 fn proc_entry(proc: &OwnedFd, name: &str) -> Result<Option<(OwnedFd, bool)>, Failure> {
-    let resolve = ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_BENEATH;
+    let resolve =
+        ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_BENEATH;
     let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(resolve);
     let place = match openat2(proc, name, how) {
         Err(nix::Error::ENOENT) => return Ok(None),

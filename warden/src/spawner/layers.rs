@@ -13,7 +13,11 @@ use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::Path;
 
 /// Mounts the root on the staging directory `root`.
-pub(super) fn mount_root(plan: &ContainerPlan, images: &[Option<String>], userns: &File) -> Result<(), Failure> {
+pub(super) fn mount_root(
+    plan: &ContainerPlan,
+    images: &[Option<String>],
+    userns: &File,
+) -> Result<(), Failure> {
     let mut lowers = Vec::new();
     for (number, (layer, image)) in plan.lowers.iter().zip(images).enumerate() {
         let (shown, source) = match (layer, image) {
@@ -24,7 +28,8 @@ pub(super) fn mount_root(plan: &ContainerPlan, images: &[Option<String>], userns
         let tree = c_path(source).and_then(|source| sys_mount::open_tree(AT_FDCWD, &source));
         let tree = tree.step("open a layer", shown)?;
         let set = sys_mount::RDONLY | sys_mount::NOSUID | sys_mount::NODEV;
-        sys_mount::set_attributes(tree.as_fd(), set, Some(userns.as_fd())).step("shift the owners of a layer", shown)?;
+        sys_mount::set_attributes(tree.as_fd(), set, Some(userns.as_fd()))
+            .step("shift the owners of a layer", shown)?;
         let target = File::open(&name).step("open a staging directory", &name)?;
         sys_mount::attach(tree.as_fd(), target.as_fd()).step("attach a layer", shown)?;
         lowers.push(name);
@@ -38,7 +43,8 @@ pub(super) fn mount_root(plan: &ContainerPlan, images: &[Option<String>], userns
             _ => (),
         }
     }
-    chown("upper/upper", Some(plan.uid_base), Some(plan.uid_base)).step("give away the writable layer", "upper")?;
+    chown("upper/upper", Some(plan.uid_base), Some(plan.uid_base))
+        .step("give away the writable layer", "upper")?;
     // volatile: no syncing of the host's disk when the container ends; nothing of it is mounted a second time.
     // No redirects, no metacopy: a layer that was not made by us must not name files of another.
     let options = format!(
@@ -46,7 +52,8 @@ pub(super) fn mount_root(plan: &ContainerPlan, images: &[Option<String>], userns
         lowers.join(":")
     );
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(Some("overlay"), "root", Some("overlay"), flags, Some(options.as_str())).step("mount the root", "overlay")
+    mount(Some("overlay"), "root", Some("overlay"), flags, Some(options.as_str()))
+        .step("mount the root", "overlay")
 }
 
 fn mount_upper(upper: &Upper) -> Result<(), Failure> {

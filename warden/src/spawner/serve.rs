@@ -97,13 +97,20 @@ fn stage() -> Result<OwnedFd, Failure> {
     let root = File::open("/").step("open", "/")?;
     mount::attach(staging.as_fd(), root.as_fd()).step("attach the staging directory", "/")?;
     fchdir(&staging).step("enter the staging directory", "")?;
-    for name in ["upper", "root"].into_iter().map(str::to_owned).chain((0..MOST_LOWERS).map(|n| format!("lower{n}"))) {
+    for name in
+        ["upper", "root"].into_iter().map(str::to_owned).chain((0..MOST_LOWERS).map(|n| format!("lower{n}")))
+    {
         std::fs::create_dir(&name).step("make a staging directory", &name)?;
     }
     Ok(staging)
 }
 
-fn spawn(tools: &Tools, images: &mut Images, plan: &ContainerPlan, netns: OwnedFd) -> Result<(i32, OwnedFd), Failure> {
+fn spawn(
+    tools: &Tools,
+    images: &mut Images,
+    plan: &ContainerPlan,
+    netns: OwnedFd,
+) -> Result<(i32, OwnedFd), Failure> {
     check(plan)?;
     images.drop_stale();
     let mut names = Vec::new();
@@ -222,19 +229,24 @@ fn depot(plan: &ContainerPlan) -> Result<(OwnedFd, OwnedFd), Failure> {
     let directory = File::open(path).step("open the depot", path)?;
     let jobs = path.join("jobs");
     match std::fs::create_dir(&jobs) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error).step("make the depot", &jobs),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(error).step("make the depot", &jobs);
+        }
         _ => (),
     }
     let jobs_fd = File::open(&jobs).step("open the depot", &jobs)?;
     fchown(&jobs_fd, Some(plan.uid_base), Some(plan.uid_base)).step("give away the depot", &jobs)?;
     let socket_path = path.join("init.sock");
     match std::fs::remove_file(&socket_path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).step("remove", &socket_path),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(error).step("remove", &socket_path);
+        }
         _ => (),
     }
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let listener = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None).step("make a socket", "")?;
-    let address = address_in(directory.as_fd(), OsStr::new("init.sock")).step("name the socket", &socket_path)?;
+    let address =
+        address_in(directory.as_fd(), OsStr::new("init.sock")).step("name the socket", &socket_path)?;
     bind(listener.as_raw_fd(), &address).step("bind the socket", &socket_path)?;
     listen(&listener, Backlog::MAXALLOWABLE).step("listen", &socket_path)?;
     Ok((listener, jobs_fd.into()))

@@ -18,9 +18,11 @@ pub(super) fn ensure(root: &Root, user: &UserSpec, base: u32) -> Result<UserSpec
     let (passwd, group) = (Path::new("/etc/passwd"), Path::new("/etc/group"));
     let passwd_text = read(root, passwd)?;
     let user = match entry(&passwd_text, &user.name) {
-        Some(line) => from_line(line, user).ok_or_else(|| Failure::new("read the user's entry", passwd, libc::EINVAL))?,
+        Some(line) => from_line(line, user)
+            .ok_or_else(|| Failure::new("read the user's entry", passwd, libc::EINVAL))?,
         None => {
-            let line = format!("{}:x:{}:{}::{}:/bin/bash\n", user.name, user.uid, user.gid, user.home.display());
+            let line =
+                format!("{}:x:{}:{}::{}:/bin/bash\n", user.name, user.uid, user.gid, user.home.display());
             root.write(passwd, appended(&passwd_text, &line).as_bytes()).step("add the user", passwd)?;
             user.clone()
         }
@@ -65,7 +67,8 @@ fn from_line(line: &str, user: &UserSpec) -> Option<UserSpec> {
 
 fn appended(text: &str, line: &str) -> String {
     let newline = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
-    let root = if text.is_empty() && line.matches(':').count() > 3 { "root:x:0:0:root:/root:/bin/sh\n" } else { "" };
+    let root =
+        if text.is_empty() && line.matches(':').count() > 3 { "root:x:0:0:root:/root:/bin/sh\n" } else { "" };
     format!("{text}{newline}{root}{line}")
 }
 
@@ -87,7 +90,9 @@ mod tests {
 
     #[test]
     fn ids_that_a_container_does_not_have_are_refused() {
-        for line in ["vcap:x:0:0::/:", "vcap:x:65536:1::/:", "vcap:x:-1:1::/:", "vcap:x:1:4294967295::/:", "vcap"] {
+        for line in
+            ["vcap:x:0:0::/:", "vcap:x:65536:1::/:", "vcap:x:-1:1::/:", "vcap:x:1:4294967295::/:", "vcap"]
+        {
             assert_eq!(from_line(line, &vcap()), None, "{line}");
         }
     }

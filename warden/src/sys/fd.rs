@@ -72,7 +72,8 @@ pub(crate) fn close_at_exec(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
 fn close_range(first: RawFd, last: RawFd, flags: libc::c_uint) -> io::Result<()> {
     // SAFETY: plain numbers. Callers are about to leave or to execute another program, so that no owner of a closed
     // descriptor lives on to close it again.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, first as libc::c_uint, last as libc::c_uint, flags) };
+    let result =
+        unsafe { libc::syscall(libc::SYS_close_range, first as libc::c_uint, last as libc::c_uint, flags) };
     super::check(result).map(drop)
 }
 

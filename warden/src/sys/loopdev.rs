@@ -58,7 +58,9 @@ pub fn attach(image: BorrowedFd<'_>, read_only: bool, name: &[u8]) -> io::Result
         let file = OpenOptions::new().read(true).write(!read_only).open(&path)?;
         let direct = configure(&file, image, read_only, DIRECT_IO, name);
         let result = match direct {
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => configure(&file, image, read_only, 0, name),
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                configure(&file, image, read_only, 0, name)
+            }
             other => other,
         };
         match result {
@@ -70,7 +72,13 @@ pub fn attach(image: BorrowedFd<'_>, read_only: bool, name: &[u8]) -> io::Result
     Err(io::Error::from_raw_os_error(libc::EBUSY))
 }
 
-fn configure(device: &File, image: BorrowedFd<'_>, read_only: bool, extra: u32, name: &[u8]) -> io::Result<()> {
+fn configure(
+    device: &File,
+    image: BorrowedFd<'_>,
+    read_only: bool,
+    extra: u32,
+    name: &[u8],
+) -> io::Result<()> {
     // SAFETY: all zeroes is a valid configuration: plain numbers and bytes.
     let mut config: Config = unsafe { zeroed() };
     config.fd = image.as_raw_fd() as u32;

@@ -37,7 +37,14 @@ pub(crate) fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Resul
     let flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
     // SAFETY: both paths are live, empty C strings.
     let result = unsafe {
-        libc::syscall(libc::SYS_move_mount, mount.as_raw_fd(), c"".as_ptr(), target.as_raw_fd(), c"".as_ptr(), flags)
+        libc::syscall(
+            libc::SYS_move_mount,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            target.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+        )
     };
     check(result).map(drop)
 }
@@ -52,7 +59,11 @@ struct MountAttr {
 }
 
 /// Sets attributes of a mount, and shifts its owners by a user namespace if one is given (for unattached mounts only).
-pub(crate) fn set_attributes(mount: BorrowedFd<'_>, set: u64, userns: Option<BorrowedFd<'_>>) -> io::Result<()> {
+pub(crate) fn set_attributes(
+    mount: BorrowedFd<'_>,
+    set: u64,
+    userns: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
     let attr = MountAttr {
         attr_set: set | if userns.is_some() { IDMAP } else { 0 },
         attr_clr: 0,

@@ -43,7 +43,9 @@ pub(crate) fn bound_capabilities(keep: &[Capability]) -> io::Result<()> {
             continue;
         }
         // SAFETY: plain numbers.
-        match check(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0, 0, 0) }.into()) {
+        match check(
+            unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0, 0, 0) }.into(),
+        ) {
             Ok(_) => (),
             // The first number that this kernel does not know: there are no higher ones.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return Ok(()),
@@ -73,6 +75,7 @@ pub(crate) fn load_filter(program: &[Instruction]) -> io::Result<()> {
     let length = u16::try_from(program.len()).map_err(|_| io::Error::from_raw_os_error(libc::E2BIG))?;
     let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
     // SAFETY: the program lives through the call, which only reads it, and its length is told.
-    let result = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
+    let result =
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
     check(result).map(drop)
 }

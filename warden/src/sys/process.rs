@@ -155,7 +155,13 @@ pub(crate) fn reset_signals() -> io::Result<()> {
 pub(crate) fn kill(pidfd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: plain numbers and a null pointer, which the call allows.
     let result = unsafe {
-        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), libc::SIGKILL, std::ptr::null::<u8>(), 0)
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            libc::SIGKILL,
+            std::ptr::null::<u8>(),
+            0,
+        )
     };
     check(result).map(drop)
 }
