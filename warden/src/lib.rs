@@ -11,7 +11,6 @@
 
 pub mod channel;
 pub mod init;
-mod seccomp;
 pub mod spawner;
 pub mod sys;
 pub mod wire;

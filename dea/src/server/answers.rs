@@ -1,0 +1,192 @@
+//! What the agent answers to what it hears.
+
+use super::{Core, subscriptions::News};
+use crate::{
+    Error, droplets,
+    filters::Filter,
+    instance::{Command, Origin, Record, container::chain},
+    node::{self, Node},
+    stats::Readings,
+};
+use cupola_bus::Incoming;
+use cupola_protocol::{
+    DeaId, Mebibytes, Subject,
+    component::Announce,
+    dea::{DeaStatus, FindDroplet, FoundDroplet, Start, StartReply, StatusRequest, Stop, Update},
+    droplet::ExitReason,
+    router,
+};
+use futures::future::join_all;
+use std::{sync::Arc, time::Duration};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use tokio::sync::mpsc;
+
+/// How long a router may take to tell its pace.
+const GREET_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Core {
+    /// Acts on one thing heard.
+    pub(super) async fn hear(&mut self, news: News) -> Result<(), Error> {
+        match news {
+            News::Start(start) => self.start(start).await?,
+            News::Stop(stop) => self.stop(&stop),
+            News::Update(update) => self.update(&update),
+            News::Find(find) => self.find(find),
+            News::Status(asked) => self.status(asked),
+            News::Locate => self.advertise().await,
+            News::RouterStart(_) => self.register_all(),
+            News::HealthManagerStarted => self.beat().await,
+            News::Discover(asked) => {
+                let uptime = Some(format!("{}s", self.begun.elapsed().as_secs()));
+                let reply = Announce { uptime, ..self.announce.clone() };
+                warn_if_lost(asked.reply(&reply).await);
+            }
+        }
+        Ok(())
+    }
+
+    /// Accepts an instance, or refuses with the reason; a refusal makes no instance and no exit.
+    async fn start(&mut self, start: Incoming<Start>) -> Result<(), Error> {
+        let dea = self.node.id.clone();
+        let reply = match self.refusal(&start.message) {
+            Some(error) => {
+                tracing::info!(app = %start.message.droplet, index = start.message.index, error, "refuses a start");
+                StartReply { dea, instance: None, error: Some(error) }
+            }
+            None => {
+                let record = Record::new(start.message.clone(), node::now());
+                let instance = record.instance.clone();
+                tracing::info!(app = %record.message.droplet, index = record.message.index, %instance, "accepts a start");
+                self.begin(record, Origin::New);
+                self.write_journal().await?;
+                StartReply { dea, instance: Some(instance), error: None }
+            }
+        };
+        warn_if_lost(start.reply(&reply).await);
+        Ok(())
+    }
+
+    fn refusal(&self, message: &Start) -> Option<String> {
+        let stacks = self.stacks.borrow();
+        if !stacks.contains(&message.stack) {
+            let known = if stacks.is_empty() { "none".to_owned() } else { stacks.join(", ") };
+            let stack = &message.stack;
+            return Some(format!(
+                "this node has no stack {stack:?} (it has {known}): build it with cupola stack build"
+            ));
+        }
+        if let Err(error) = droplets::check(message) {
+            return Some(error.to_string());
+        }
+        let limits = message.limits;
+        if limits.mem == Mebibytes(0) || limits.disk == Mebibytes(0) {
+            return Some("an instance needs a memory and a disk limit above 0".to_owned());
+        }
+        for rule in &message.egress_network_rules {
+            if let Err(error) = crate::egress::requests("", rule) {
+                return Some(error.to_string());
+            }
+        }
+        self.node.capacity.admit(self.available(), limits.mem, limits.disk).err().map(|error| chain(&error))
+    }
+
+    fn stop(&self, stop: &Stop) {
+        for instance in self.matching(Filter::from(stop)) {
+            instance.tell(Command::Stop(ExitReason::Stopped));
+        }
+    }
+
+    fn update(&self, update: &Update) {
+        let all =
+            Filter { app: &update.droplet, version: None, instances: None, indices: None, states: None };
+        for instance in self.matching(all) {
+            instance.tell(Command::Update { uris: update.uris.clone(), version: update.version.clone() });
+        }
+    }
+
+    /// Answers once for each matching instance. Figures are read beside: the warden may take its time.
+    fn find(&self, find: Incoming<FindDroplet>) {
+        let records: Vec<Record> = self
+            .matching(Filter::from(&find.message))
+            .into_iter()
+            .map(|instance| instance.record().clone())
+            .collect();
+        let (node, readings) = (self.node.clone(), self.readings.clone());
+        tokio::spawn(async move {
+            join_all(records.iter().map(|record| async {
+                let stats = match find.message.include_stats {
+                    true => readings.stats(&node, record).await,
+                    false => None,
+                };
+                let found = FoundDroplet {
+                    dea: node.id.clone(),
+                    droplet: record.message.droplet.clone(),
+                    version: record.message.version.clone(),
+                    instance: record.instance.clone(),
+                    index: record.message.index,
+                    state: record.state,
+                    state_timestamp: record.state_timestamp,
+                    stats,
+                    exit_description: record.exit.as_ref().map(|exit| exit.description.clone()),
+                };
+                warn_if_lost(find.reply(&found).await);
+            }))
+            .await;
+        });
+    }
+
+    fn status(&self, asked: Incoming<StatusRequest>) {
+        let (node, readings, ip) = (self.node.clone(), self.readings.clone(), self.ip());
+        let reserved_memory = self.reserved().memory;
+        let records: Vec<Record> =
+            self.instances.values().map(|instance| instance.record().clone()).collect();
+        tokio::spawn(async move {
+            let status = DeaStatus {
+                id: node.id.clone(),
+                ip,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                max_memory: node.capacity.memory,
+                reserved_memory,
+                used_memory: used_memory(&node, &readings, &records).await,
+            };
+            warn_if_lost(asked.reply(&status).await);
+        });
+    }
+}
+
+async fn used_memory(node: &Node, readings: &Readings, records: &[Record]) -> Mebibytes {
+    let stats = join_all(records.iter().map(|record| readings.stats(node, record))).await;
+    let bytes = stats.into_iter().flatten().map(|stats| stats.usage.mem.0).sum();
+    cupola_protocol::Bytes(bytes).mebibytes()
+}
+
+/// Asks the routers for their pace; without routers there is no answer, and they tell it when they come.
+pub(super) fn ask_for_pace(node: &Arc<Node>, paces: &mpsc::Sender<router::Start>) {
+    let (node, paces) = (node.clone(), paces.clone());
+    tokio::spawn(async move {
+        let subject = Subject::of::<router::Greet>();
+        if let Ok(start) = node.bus.request(&subject, &router::Greet {}, GREET_TIMEOUT).await {
+            // The agent that has ended needs no pace.
+            let _ = paces.send(start).await;
+        }
+    });
+}
+
+/// Who this agent is, for `vcap.component.*`.
+pub(super) fn announce(node: &Node) -> Announce {
+    Announce {
+        kind: "DEA".to_owned(),
+        index: node.config.index,
+        uuid: format!("{}-{}", node.config.index, DeaId::as_str(&node.id)),
+        host: String::new(),
+        credentials: Vec::new(),
+        start: OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default(),
+        uptime: None,
+    }
+}
+
+fn warn_if_lost(sent: Result<(), cupola_bus::Error>) {
+    if let Err(error) = sent {
+        tracing::warn!(error = &error as &dyn std::error::Error, "cannot answer");
+    }
+}
