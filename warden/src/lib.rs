@@ -11,6 +11,7 @@
 
 pub mod channel;
 pub mod init;
+mod seccomp;
 pub mod spawner;
 pub mod sys;
 pub mod wire;

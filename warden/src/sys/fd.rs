@@ -37,3 +37,47 @@ pub(crate) fn is_sealed(file: BorrowedFd<'_>) -> bool {
 fn seals() -> SealFlag {
     SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL
 }
+
+/// Takes over a descriptor that this program was started with, by its number on the command line.
+/// `None` where no such descriptor is open. To be asked once per number, before anything else is opened.
+pub(crate) fn inherited(number: RawFd) -> Option<OwnedFd> {
+    // SAFETY: asks about a number, touches nothing.
+    let open = number > 2 && unsafe { libc::fcntl(number, libc::F_GETFD) } >= 0;
+    open.then(|| adopt(number)).flatten()
+}
+
+/// Closes every descriptor from `first` on, except `keep`.
+pub(crate) fn close_from(first: RawFd, keep: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    let keep = keep.map_or(-1, |fd| fd.as_raw_fd());
+    match keep >= first {
+        true => {
+            if keep > first {
+                close_range(first, keep - 1, 0)?;
+            }
+            close_range(keep + 1, RawFd::MAX, 0)
+        }
+        false => close_range(first, RawFd::MAX, 0),
+    }
+}
+
+/// Every descriptor but standard input, output and error closes when a program is executed, except `keep`.
+pub(crate) fn close_at_exec(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
+    close_range(3, RawFd::MAX, libc::CLOSE_RANGE_CLOEXEC)?;
+    for fd in keep {
+        fcntl(fd, FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty()))?;
+    }
+    Ok(())
+}
+
+fn close_range(first: RawFd, last: RawFd, flags: libc::c_uint) -> io::Result<()> {
+    // SAFETY: plain numbers. Callers are about to leave or to execute another program, so that no owner of a closed
+    // descriptor lives on to close it again.
+    let result =
+        unsafe { libc::syscall(libc::SYS_close_range, first as libc::c_uint, last as libc::c_uint, flags) };
+    super::check(result).map(drop)
+}
+
+/// Takes over what accept4(2) returned.
+pub(crate) fn accepted(number: RawFd) -> Option<OwnedFd> {
+    adopt(number)
+}

@@ -1,0 +1,186 @@
+//! What is mounted and written in a container's root, before it becomes the root.
+
+use super::root::Root;
+use super::{Step, c_path, users};
+use crate::sys::mount as sys_mount;
+use crate::wire::{Bind, ContainerPlan, Failure, UserSpec};
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::mount::{MsFlags, mount};
+use nix::sys::stat::{Mode, SFlag, makedev, mknodat};
+use nix::unistd::symlinkat;
+use std::fs::{File, Permissions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+/// Group `tty` of every Linux distribution; owns terminals.
+const TTY: u32 = 5;
+/// Inodes of `/dev/shm` and `/run`: `size=` does not bound empty files.
+const INODES: u32 = 16_384;
+/// Most terminals of a container.
+const TERMINALS: u32 = 64;
+
+/// Character devices of `/dev`: name and number (Documentation/admin-guide/devices.txt).
+const NODES: [(&str, u64, u64); 6] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+const LINKS: [(&str, &str); 5] = [
+    ("/proc/self/fd", "fd"),
+    ("/proc/self/fd/0", "stdin"),
+    ("/proc/self/fd/1", "stdout"),
+    ("/proc/self/fd/2", "stderr"),
+    ("pts/ptmx", "ptmx"),
+];
+
+/// Files and directories of `/proc` that read as empty: they tell of the host, or reach into it.
+const MASKED: [&str; 23] = [
+    "kcore",
+    "keys",
+    "key-users",
+    "timer_list",
+    "timer_stats",
+    "sched_debug",
+    "latency_stats",
+    "interrupts",
+    "kallsyms",
+    "kmsg",
+    "sysrq-trigger",
+    "kpagecount",
+    "kpageflags",
+    "kpagecgroup",
+    "pagetypeinfo",
+    "slabinfo",
+    "vmallocinfo",
+    "iomem",
+    "ioports",
+    "config.gz",
+    "scsi",
+    "acpi",
+    "asound",
+];
+/// Directories of `/proc` that can be read but not written.
+const READ_ONLY: [&str; 4] = ["sys", "irq", "bus", "fs"];
+
+/// Fills the root at the staging directory `root`; gives the ordinary user as it is inside.
+pub(super) fn furnish(plan: &ContainerPlan) -> Result<UserSpec, Failure> {
+    let base = plan.uid_base;
+    let root = Root::open(Path::new("root"), base).step("open the root", "")?;
+    let owned = format!("uid={base},gid={base}");
+    let user = users::ensure(&root, &plan.user, base)?;
+    for (path, contents) in &plan.files {
+        root.write(path, contents).step("write a file of the container", path)?;
+    }
+    let tmp = real(&root, "/tmp")?;
+    std::fs::set_permissions(by_descriptor(&tmp), Permissions::from_mode(0o1777))
+        .step("set the mode", "/tmp")?;
+    let run = format!("mode=755,size={},nr_inodes={INODES},{owned}", plan.run_bytes);
+    attach("tmpfs", &real(&root, "/run")?, MsFlags::empty(), &run, "/run")?;
+    for bind in &plan.binds {
+        attach_bind(&root, bind)?;
+    }
+    devices(&root, plan, &owned)?;
+    proc(&root)?;
+    Ok(user)
+}
+
+/// Mounts on a directory by its descriptor; always nosuid, and nodev unless devices are the point.
+fn attach(kind: &str, target: &OwnedFd, flags: MsFlags, options: &str, shown: &str) -> Result<(), Failure> {
+    let flags = flags
+        | MsFlags::MS_NOSUID
+        | if shown == "/dev" || shown == "/dev/pts" { MsFlags::empty() } else { MsFlags::MS_NODEV };
+    mount(Some(kind), &by_descriptor(target), Some(kind), flags, Some(options)).step("mount", shown)
+}
+
+fn by_descriptor(fd: &OwnedFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
+}
+
+/// A directory of the root that is mounted on. An image in which it is a link is refused (CVE-2023-27561).
+fn real(root: &Root, path: &str) -> Result<OwnedFd, Failure> {
+    root.real_directory(Path::new(path)).step("find a real directory in the root", path)
+}
+
+fn attach_bind(root: &Root, bind: &Bind) -> Result<(), Failure> {
+    let covered = ["/proc", "/dev", "/sys"].iter().any(|path| bind.target.starts_with(path));
+    if !bind.target.is_absolute() || covered || bind.target == Path::new("/") {
+        return Err(Failure::new("bind outside /, /proc, /dev and /sys", &bind.target, libc::EINVAL));
+    }
+    let tree = c_path(&bind.source).and_then(|source| sys_mount::open_tree(AT_FDCWD, &source));
+    let tree = tree.step("open the source of a bind mount", &bind.source)?;
+    let set = sys_mount::NOSUID | sys_mount::NODEV | if bind.read_only { sys_mount::RDONLY } else { 0 };
+    sys_mount::set_attributes(tree.as_fd(), set, None).step("restrict a bind mount", &bind.source)?;
+    let is_directory = std::fs::metadata(by_descriptor(&tree))
+        .step("look at the source of a bind mount", &bind.source)?
+        .is_dir();
+    let target = match is_directory {
+        true => root.directory(&bind.target).map(OwnedFd::from),
+        false => root.file_place(&bind.target),
+    };
+    let target = target.step("make the target of a bind mount", &bind.target)?;
+    // The descriptor may be of what another bind mount covers by now: the kernel attaches on top.
+    sys_mount::attach(tree.as_fd(), target.as_fd()).step("attach a bind mount", &bind.target)
+}
+
+fn devices(root: &Root, plan: &ContainerPlan, owned: &str) -> Result<(), Failure> {
+    let base = plan.uid_base;
+    let options = format!("mode=755,size=64k,nr_inodes=64,{owned}");
+    attach("tmpfs", &real(root, "/dev")?, MsFlags::MS_NOEXEC, &options, "/dev")?;
+    let dev = real(root, "/dev")?;
+    let dev = File::open(by_descriptor(&dev)).step("open", "/dev")?;
+    for (name, major, minor) in NODES {
+        let mode = Mode::from_bits_truncate(0o666);
+        mknodat(&dev, name, SFlag::S_IFCHR, mode, makedev(major, minor)).step("make a device node", name)?;
+    }
+    for (target, name) in LINKS {
+        symlinkat(target, &dev, name).step("make a link in /dev", name)?;
+    }
+    let pts = format!("newinstance,ptmxmode=0666,mode=0620,gid={},max={TERMINALS}", base + TTY);
+    attach("devpts", &real(root, "/dev/pts")?, MsFlags::MS_NOEXEC, &pts, "/dev/pts")?;
+    let shm = format!("mode=1777,size={},nr_inodes={INODES},{owned}", plan.shm_bytes);
+    attach("tmpfs", &real(root, "/dev/shm")?, MsFlags::MS_NOEXEC, &shm, "/dev/shm")?;
+    attach("mqueue", &real(root, "/dev/mqueue")?, MsFlags::MS_NOEXEC, "", "/dev/mqueue")?;
+    fchown(&dev, Some(base), Some(base)).step("give away", "/dev")
+}
+
+fn proc(root: &Root) -> Result<(), Failure> {
+    attach("proc", &real(root, "/proc")?, MsFlags::MS_NOEXEC, "", "/proc")?;
+    let proc = real(root, "/proc")?;
+    let null = root.find(Path::new("/dev/null"), OFlag::O_PATH).step("open", "/dev/null")?;
+    // One empty, read-only directory serves for every masked one.
+    let options = [(c"size", Some(c"4k")), (c"nr_inodes", Some(c"1")), (c"mode", Some(c"555"))];
+    for name in MASKED {
+        let Some((place, is_directory)) = proc_entry(&proc, name)? else { continue };
+        let mask = match is_directory {
+            true => sys_mount::filesystem(c"tmpfs", &options),
+            false => sys_mount::open_tree(null.as_fd(), c""),
+        };
+        let mask = mask.step("make a mask", name)?;
+        sys_mount::set_attributes(mask.as_fd(), sys_mount::RDONLY | sys_mount::NOSUID, None)
+            .step("make a mask", name)?;
+        sys_mount::attach(mask.as_fd(), place.as_fd()).step("mask in /proc", name)?;
+    }
+    for name in READ_ONLY {
+        let Some((place, _)) = proc_entry(&proc, name)? else { continue };
+        let tree = sys_mount::open_tree(place.as_fd(), c"").step("open in /proc", name)?;
+        let set = sys_mount::RDONLY | sys_mount::NOSUID | sys_mount::NODEV;
+        sys_mount::set_attributes(tree.as_fd(), set, None).step("protect in /proc", name)?;
+        sys_mount::attach(tree.as_fd(), place.as_fd()).step("protect in /proc", name)?;
+    }
+    Ok(())
+}
+
+/// An entry of the new procfs itself, and whether it is a directory; `None` where this kernel has none.
+fn proc_entry(proc: &OwnedFd, name: &str) -> Result<Option<(OwnedFd, bool)>, Failure> {
+    let resolve =
+        ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_BENEATH;
+    let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(resolve);
+    let place = match openat2(proc, name, how) {
+        Err(nix::Error::ENOENT) => return Ok(None),
+        other => other.step("find in /proc", name)?,
+    };
+    let is_directory = File::from(place.try_clone().map_err(io::Error::from).step("find in /proc", name)?)
+        .metadata()
+        .step("look at in /proc", name)?
+        .is_dir();
+    Ok(Some((place, is_directory)))
+}

@@ -1,0 +1,253 @@
+//! The spawner's loop.
+
+use super::images::Images;
+use super::{Step, build};
+use crate::channel::{Channel, address_in};
+use crate::seccomp;
+use crate::sys::privilege::Instruction;
+use crate::sys::process::{self, Cloned};
+use crate::sys::{self, mount};
+use crate::wire::{CgroupEntry, ContainerPlan, Failure, Layer, SpawnReply, Wire};
+use nix::fcntl::OFlag;
+use nix::mount::{MsFlags, mount as mount_by_name};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, bind, listen, socket};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{fchdir, pipe2, setsid};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::fchown;
+
+/// Longest time that a container may take to build, in milliseconds, before it is given up.
+const BUILD_TIME: u16 = 30_000;
+/// Most lower layers of a container.
+pub(super) const MOST_LOWERS: usize = 16;
+/// uids of a container.
+const RANGE: u32 = 65_536;
+
+/// What every container is built with.
+pub(super) struct Tools {
+    /// The sealed copy of this program.
+    pub(super) program: File,
+    pub(super) filter: Vec<Instruction>,
+}
+
+/// Descriptors that the spawner prepares for one container.
+pub(super) struct Prepared {
+    pub(super) netns: OwnedFd,
+    pub(super) userns: File,
+    pub(super) listener: OwnedFd,
+    pub(super) jobs: OwnedFd,
+    /// v1: the `tasks` files.
+    pub(super) tasks: Vec<File>,
+    /// For each lower layer, the name of the image's mount in the staging directory, or `None` for a directory.
+    pub(super) images: Vec<Option<String>>,
+    /// Where a failure goes, or the sign that the init is ready.
+    pub(super) report: File,
+}
+
+/// Runs the spawner on standard input until that closes.
+pub fn serve() -> Result<(), Failure> {
+    let channel = Channel::new(io::stdin().as_fd().try_clone_to_owned().step("take the socket", "")?);
+    let tools = prepare()?;
+    let staging = stage()?;
+    let mut images = Images::new(staging);
+    while let Ok(Some(packet)) = channel.receive() {
+        let netns = packet.fds.into_iter().next();
+        let result = match (ContainerPlan::decode(&packet.payload), netns) {
+            (Ok(plan), Some(netns)) => spawn(&tools, &mut images, &plan, netns),
+            _ => Err(Failure::new("read the plan", "", libc::EPROTO)),
+        };
+        let sent = match &result {
+            Ok((pid, pidfd)) => channel.send(&SpawnReply::Spawned { pid: *pid }.encode(), &[pidfd.as_fd()]),
+            Err(failure) => channel.send(&SpawnReply::Failed(failure.clone()).encode(), &[]),
+        };
+        if sent.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn prepare() -> Result<Tools, Failure> {
+    let single = process::is_single_threaded().step("count threads", "")?;
+    let program = File::open("/proc/self/exe").step("open this program", "/proc/self/exe")?;
+    if !single || !sys::fd::is_sealed(program.as_fd()) {
+        return Err(Failure::new("run from a sealed copy with one thread", "", libc::EPERM));
+    }
+    // A session of its own: what a terminal sends to the daemon's processes is not for containers.
+    let _ = setsid();
+    nix::sys::prctl::set_dumpable(false).step("become undumpable", "")?;
+    process::reap_automatically().step("ignore ended children", "")?;
+    umask(Mode::empty());
+    Ok(Tools { program, filter: seccomp::program() })
+}
+
+/// Leaves the host's mount namespace, and makes a directory that only this process and its children can reach: a tmpfs
+/// mounted over `/`, which no path leads to, as working directory. Children get a copy of it with their namespace.
+fn stage() -> Result<OwnedFd, Failure> {
+    unshare(CloneFlags::CLONE_NEWNS).step("leave the host's mount namespace", "")?;
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount_by_name(None::<&str>, "/", None::<&str>, private, None::<&str>).step("make mounts private", "/")?;
+    let options = [(c"size", Some(c"1m")), (c"nr_inodes", Some(c"1024")), (c"mode", Some(c"700"))];
+    let staging = mount::filesystem(c"tmpfs", &options).step("make the staging directory", "")?;
+    let root = File::open("/").step("open", "/")?;
+    mount::attach(staging.as_fd(), root.as_fd()).step("attach the staging directory", "/")?;
+    fchdir(&staging).step("enter the staging directory", "")?;
+    for name in
+        ["upper", "root"].into_iter().map(str::to_owned).chain((0..MOST_LOWERS).map(|n| format!("lower{n}")))
+    {
+        std::fs::create_dir(&name).step("make a staging directory", &name)?;
+    }
+    Ok(staging)
+}
+
+fn spawn(
+    tools: &Tools,
+    images: &mut Images,
+    plan: &ContainerPlan,
+    netns: OwnedFd,
+) -> Result<(i32, OwnedFd), Failure> {
+    check(plan)?;
+    images.drop_stale();
+    let mut names = Vec::new();
+    for layer in &plan.lowers {
+        names.push(match layer {
+            Layer::Erofs(path) => Some(images.mounted(path)?),
+            Layer::Directory(_) => None,
+        });
+    }
+    let userns = user_namespace(plan.uid_base)?;
+    let (listener, jobs) = depot(plan)?;
+    let (mut tasks, mut cgroup) = (Vec::new(), None);
+    match &plan.cgroup {
+        CgroupEntry::V2 { dir } => cgroup = Some(File::open(dir).step("open the cgroup", dir)?),
+        CgroupEntry::V1 { tasks: files } => {
+            for file in files {
+                tasks.push(File::options().write(true).open(file).step("open the cgroup", file)?);
+            }
+        }
+    }
+    let (reading, writing) = pipe2(OFlag::O_CLOEXEC).step("make a pipe", "")?;
+    let prepared =
+        Prepared { netns, userns, listener, jobs, tasks, images: names, report: File::from(writing) };
+    let namespaces = libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC;
+    let cloned = process::clone_into(namespaces, cgroup.as_ref().map(|dir| dir.as_fd()));
+    match cloned.step("start the first process", "")? {
+        Cloned::Child => build::run(tools, plan, prepared),
+        Cloned::Parent { pid, pidfd } => {
+            drop(prepared);
+            match report(File::from(reading)) {
+                Ok(()) => Ok((pid, pidfd)),
+                Err(failure) => {
+                    let _ = process::kill(pidfd.as_fd());
+                    // Only when it is gone are its mounts gone, and the daemon may undo what it prepared.
+                    let _ = wait(pidfd.as_fd());
+                    Err(failure)
+                }
+            }
+        }
+    }
+}
+
+/// Waits for the container's sign of life or its failure.
+fn report(mut pipe: File) -> Result<(), Failure> {
+    let mut bytes = Vec::new();
+    loop {
+        if wait(pipe.as_fd()).step("wait for the container", "")? == 0 {
+            return Err(Failure::new("build the container in time", "", libc::ETIMEDOUT));
+        }
+        let mut buffer = [0; 4096];
+        match pipe.read(&mut buffer).step("hear from the container", "")? {
+            0 => break,
+            count => bytes.extend_from_slice(&buffer[..count]),
+        }
+        if bytes == build::READY {
+            return Ok(());
+        }
+    }
+    // An end without a word: the process was killed, most likely for want of memory in its cgroup.
+    Err(Failure::decode(&bytes).unwrap_or_else(|_| Failure::new("start the init", "", libc::ESRCH)))
+}
+
+fn wait(fd: BorrowedFd<'_>) -> nix::Result<i32> {
+    loop {
+        match poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], PollTimeout::from(BUILD_TIME)) {
+            Err(nix::Error::EINTR) => (),
+            other => return other,
+        }
+    }
+}
+
+fn check(plan: &ContainerPlan) -> Result<(), Failure> {
+    let id = plan.id.len() == 11 && plan.id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let base = plan.uid_base >= RANGE && plan.uid_base.checked_add(RANGE - 1).is_some();
+    let checks = [
+        (id, "check the id"),
+        (base, "check the uid range"),
+        ((1..=MOST_LOWERS).contains(&plan.lowers.len()), "check the number of layers"),
+        (plan.user.uid > 0 && plan.user.uid < RANGE && plan.user.gid < RANGE, "check the user"),
+        (plan.shm_bytes > 0 && plan.run_bytes > 0, "check the sizes"),
+    ];
+    match checks.into_iter().find(|(holds, _)| !holds) {
+        Some((_, step)) => Err(Failure::new(step, &plan.id, libc::EINVAL)),
+        None => Ok(()),
+    }
+}
+
+/// A user namespace with the container's uids: made by a child that lives only until its maps are written.
+fn user_namespace(base: u32) -> Result<File, Failure> {
+    let (reading, writing) = pipe2(OFlag::O_CLOEXEC).step("make a pipe", "")?;
+    match process::clone_into(libc::CLONE_NEWUSER, None).step("make a user namespace", "")? {
+        Cloned::Child => {
+            drop(writing);
+            // Returns when the parent has closed its end, or is gone.
+            let _ = File::from(reading).read(&mut [0]);
+            process::exit_now(0)
+        }
+        Cloned::Parent { pid, pidfd: _ } => {
+            drop(reading);
+            let map = format!("0 {base} {RANGE}\n");
+            for name in ["uid_map", "gid_map"] {
+                let path = format!("/proc/{pid}/{name}");
+                std::fs::write(&path, &map).step("map the container's uids", &path)?;
+            }
+            let path = format!("/proc/{pid}/ns/user");
+            let namespace = File::open(&path).step("open the user namespace", &path)?;
+            drop(writing);
+            Ok(namespace)
+        }
+    }
+}
+
+/// Makes `init.sock` and `jobs/` in the container's depot directory.
+fn depot(plan: &ContainerPlan) -> Result<(OwnedFd, OwnedFd), Failure> {
+    let path = &plan.depot;
+    let directory = File::open(path).step("open the depot", path)?;
+    let jobs = path.join("jobs");
+    match std::fs::create_dir(&jobs) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(error).step("make the depot", &jobs);
+        }
+        _ => (),
+    }
+    let jobs_fd = File::open(&jobs).step("open the depot", &jobs)?;
+    fchown(&jobs_fd, Some(plan.uid_base), Some(plan.uid_base)).step("give away the depot", &jobs)?;
+    let socket_path = path.join("init.sock");
+    match std::fs::remove_file(&socket_path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(error).step("remove", &socket_path);
+        }
+        _ => (),
+    }
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let listener = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None).step("make a socket", "")?;
+    let address =
+        address_in(directory.as_fd(), OsStr::new("init.sock")).step("name the socket", &socket_path)?;
+    bind(listener.as_raw_fd(), &address).step("bind the socket", &socket_path)?;
+    listen(&listener, Backlog::MAXALLOWABLE).step("listen", &socket_path)?;
+    Ok((listener, jobs_fd.into()))
+}
