@@ -185,7 +185,8 @@ fn subjects_are_spelled_in_protocol_alone() {
         if path.starts_with("protocol/") || path == "tests/house.rs" {
             continue;
         }
-        for line in code(&text) {
+        // An error about the key `x` of the section [dea] reads "dea.x" too.
+        for line in code(&text).filter(|line| !line.contains("#[error(")) {
             for prefix in prefixes {
                 for word in words {
                     let literal = format!("\"{prefix}{word}");
