@@ -19,6 +19,9 @@ const CA_VARIABLES: [&str; 7] = [
     "CARGO_HTTP_CAINFO",
 ];
 
+/// Where programs are, unless the developer says more: servers such as nginx are in sbin.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// What a bound service shows to its app; everything else stays with the platform.
 const SERVICE_FIELDS: [&str; 7] =
     ["name", "label", "tags", "plan", "plan_option", "credentials", "syslog_drain_url"];
@@ -35,6 +38,7 @@ pub(crate) fn variables(
     let mut variables: BTreeMap<String, String> = BTreeMap::new();
     let mut set = |name: &str, value: String| drop(variables.insert(name.to_owned(), value));
     set("LANG", "C.UTF-8".into());
+    set("PATH", PATH.into());
     if with_ca_bundle {
         CA_VARIABLES.iter().for_each(|name| set(name, CA_BUNDLE.into()));
     }

@@ -135,6 +135,11 @@ impl Scene {
         lines.iter().map(|line| format!("{}\n", line.message)).collect()
     }
 
+    /// The developer sees these words, sooner or later.
+    pub(crate) async fn shows(&self, words: &str) {
+        eventually(words, async || self.log().contains(words).then_some(())).await;
+    }
+
     /// No container and no file of a staging is left.
     pub(crate) async fn nothing_is_left(&self) {
         eventually("the containers are gone", async || {
