@@ -220,7 +220,11 @@ impl Init {
     fn forget(&mut self, id: u64) -> InitReply {
         match self.jobs.get(&id).map(|job| job.state().end.is_some()) {
             Some(false) => {
-                return InitReply::Failed(Failure::new("forget a job that runs", id.to_string(), libc::EBUSY));
+                return InitReply::Failed(Failure::new(
+                    "forget a job that runs",
+                    id.to_string(),
+                    libc::EBUSY,
+                ));
             }
             Some(true) => {
                 if let Some(job) = self.jobs.remove(&id) {

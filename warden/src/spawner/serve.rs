@@ -25,6 +25,8 @@ use std::os::unix::fs::fchown;
 const BUILD_TIME: u16 = 30_000;
 /// Most lower layers of a container.
 pub(super) const MOST_LOWERS: usize = 16;
+/// Where the staging directory is mounted, in the spawner's own mount namespace.
+const STAGING: &str = "/proc/fs";
 /// uids of a container.
 const RANGE: u32 = 65_536;
 
@@ -87,15 +89,17 @@ fn prepare() -> Result<Tools, Failure> {
 }
 
 /// Leaves the host's mount namespace, and makes a directory that only this process and its children can reach: a tmpfs
-/// mounted over `/`, which no path leads to, as working directory. Children get a copy of it with their namespace.
+/// as working directory, of which children get a copy with their namespace. It is mounted over a directory that every
+/// kernel has and no container is made from. (Over `/` it would be in nobody's way, but the kernel makes no user
+/// namespace for a process whose root is covered.)
 fn stage() -> Result<OwnedFd, Failure> {
     unshare(CloneFlags::CLONE_NEWNS).step("leave the host's mount namespace", "")?;
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     mount_by_name(None::<&str>, "/", None::<&str>, private, None::<&str>).step("make mounts private", "/")?;
     let options = [(c"size", Some(c"1m")), (c"nr_inodes", Some(c"1024")), (c"mode", Some(c"700"))];
     let staging = mount::filesystem(c"tmpfs", &options).step("make the staging directory", "")?;
-    let root = File::open("/").step("open", "/")?;
-    mount::attach(staging.as_fd(), root.as_fd()).step("attach the staging directory", "/")?;
+    let place = File::open(STAGING).step("open", STAGING)?;
+    mount::attach(staging.as_fd(), place.as_fd()).step("attach the staging directory", STAGING)?;
     fchdir(&staging).step("enter the staging directory", "")?;
     for name in
         ["upper", "root"].into_iter().map(str::to_owned).chain((0..MOST_LOWERS).map(|n| format!("lower{n}")))

@@ -12,14 +12,18 @@ use std::time::{Duration, Instant};
 use warden::init::client::{Events, InitClient};
 use warden::spawner::client::{SpawnError, Spawned, Spawner};
 use warden::wire::{
-    Bind, CgroupEntry, ContainerPlan, Event, JobEnd, JobSpec, JobUser, Layer, OutputMode, RECORD_HEADER, Upper, UserSpec,
+    Bind, CgroupEntry, ContainerPlan, Event, JobEnd, JobSpec, JobUser, Layer, OutputMode, RECORD_HEADER,
+    Upper, UserSpec,
 };
 
 /// The static init: `WARDEN_INIT`, else beside this test's own target directory, else built now.
-pub fn init_program() -> &'static Path {
+pub(crate) fn init_program() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
-        assert!(nix::unistd::geteuid().is_root(), "this test builds containers and needs root: run `make test` as root");
+        assert!(
+            nix::unistd::geteuid().is_root(),
+            "this test builds containers and needs root: run `make test` as root"
+        );
         if let Some(path) = std::env::var_os("WARDEN_INIT") {
             return PathBuf::from(path);
         }
@@ -33,35 +37,38 @@ pub fn init_program() -> &'static Path {
             .env("CARGO_TARGET_DIR", &target)
             .status()
             .expect("cargo runs");
-        assert!(status.success() && path.exists(), "the static warden-init cannot be built; try `make build`");
+        assert!(
+            status.success() && path.exists(),
+            "the static warden-init cannot be built; try `make build`"
+        );
         path
     })
 }
 
 /// A container and what was prepared for it.
-pub struct Container {
-    pub plan: ContainerPlan,
-    pub spawned: Spawned,
-    pub client: InitClient,
+pub(crate) struct Container {
+    pub(crate) plan: ContainerPlan,
+    pub(crate) spawned: Spawned,
+    pub(crate) client: InitClient,
     cgroups: Vec<PathBuf>,
     /// Last: removed when everything in it is free.
     _directory: tempfile::TempDir,
 }
 
 /// What a test wants of its container, before it is built.
-pub struct Draft {
-    pub plan: ContainerPlan,
-    pub directory: tempfile::TempDir,
-    pub cgroups: Vec<PathBuf>,
+pub(crate) struct Draft {
+    pub(crate) plan: ContainerPlan,
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) cgroups: Vec<PathBuf>,
 }
 
 /// A container as most tests need it.
-pub fn container() -> Container {
+pub(crate) fn container() -> Container {
     draft().build().unwrap()
 }
 
 /// The parts of a container: a root of links into the host's `/usr`, which is shown read-only.
-pub fn draft() -> Draft {
+pub(crate) fn draft() -> Draft {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     init_program();
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -95,7 +102,7 @@ pub fn draft() -> Draft {
 }
 
 impl Draft {
-    pub fn build(self) -> Result<Container, SpawnError> {
+    pub(crate) fn build(self) -> Result<Container, SpawnError> {
         // One spawner for each thread of this test binary: more than one at a time is what a restarted daemon sees too.
         thread_local!(static SPAWNER: Spawner = Spawner::start(init_program()).expect("the spawner starts"));
         let Draft { plan, directory, cgroups } = self;
@@ -111,35 +118,38 @@ impl Draft {
 
 impl Container {
     /// Host path of the container's directory.
-    pub fn depot(&self) -> &Path {
+    pub(crate) fn depot(&self) -> &Path {
         &self.plan.depot
     }
 
     /// Runs a shell script to its end; stdout, stderr and how it ended.
-    pub fn sh(&self, user: JobUser, script: &str) -> (String, String, JobEnd) {
+    pub(crate) fn sh(&self, user: JobUser, script: &str) -> (String, String, JobEnd) {
         self.command(user, &["/bin/sh", "-c", script])
     }
 
-    pub fn command(&self, user: JobUser, argv: &[&str]) -> (String, String, JobEnd) {
+    pub(crate) fn command(&self, user: JobUser, argv: &[&str]) -> (String, String, JobEnd) {
         let job = job(argv, user);
         let (_, mut events) = self.client.subscribe().unwrap();
         self.client.run(&job, None).unwrap();
         let end = ended(&mut events, job.id);
         let (_, records) = self.output(job.id);
         let text = |stream| {
-            let bytes: Vec<u8> = records.iter().filter(|(s, _)| *s == stream).flat_map(|(_, b)| b.clone()).collect();
+            let bytes: Vec<u8> =
+                records.iter().filter(|(s, _)| *s == stream).flat_map(|(_, b)| b.clone()).collect();
             String::from_utf8_lossy(&bytes).into_owned()
         };
         (text(1), text(2), end)
     }
 
     /// The first offset that is kept of a job's output, and its records.
-    pub fn output(&self, job: u64) -> (u64, Vec<(u8, Vec<u8>)>) {
+    pub(crate) fn output(&self, job: u64) -> (u64, Vec<(u8, Vec<u8>)>) {
         let directory = self.depot().join("jobs").join(job.to_string());
-        let mut names: Vec<PathBuf> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut names: Vec<PathBuf> =
+            fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
         names.retain(|path| path.file_name().unwrap().to_str().unwrap().starts_with("out."));
         names.sort();
-        let first = names.first().map_or(0, |path| path.file_name().unwrap().to_str().unwrap()[4..].parse().unwrap());
+        let first =
+            names.first().map_or(0, |path| path.file_name().unwrap().to_str().unwrap()[4..].parse().unwrap());
         let mut records = Vec::new();
         for name in names {
             let bytes = fs::read(name).unwrap();
@@ -163,7 +173,10 @@ impl Drop for Container {
             poll(&mut fds, PollTimeout::from(timeout)).unwrap() == 1
         };
         if !gone(0) {
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.spawned.pid), nix::sys::signal::SIGKILL);
+            let _ = nix::sys::signal::kill(
+                nix::unistd::Pid::from_raw(self.spawned.pid),
+                nix::sys::signal::SIGKILL,
+            );
         }
         let ended = gone(10_000);
         remove(&self.cgroups);
@@ -172,7 +185,7 @@ impl Drop for Container {
 }
 
 /// A job with a new number.
-pub fn job(argv: &[&str], user: JobUser) -> JobSpec {
+pub(crate) fn job(argv: &[&str], user: JobUser) -> JobSpec {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     JobSpec {
         id: NEXT.fetch_add(1, Ordering::Relaxed).into(),
@@ -186,7 +199,7 @@ pub fn job(argv: &[&str], user: JobUser) -> JobSpec {
 }
 
 /// Waits for the end of a job.
-pub fn ended(events: &mut Events, id: u64) -> JobEnd {
+pub(crate) fn ended(events: &mut Events, id: u64) -> JobEnd {
     loop {
         match events.next().unwrap().expect("the init lives") {
             Event::Ended { job, end } if job == id => return end,
@@ -196,7 +209,7 @@ pub fn ended(events: &mut Events, id: u64) -> JobEnd {
 }
 
 /// Asks until the answer is yes.
-pub fn wait_for(what: &str, mut ask: impl FnMut() -> bool) {
+pub(crate) fn wait_for(what: &str, mut ask: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !ask() {
         assert!(Instant::now() < deadline, "waited too long: {what}");
@@ -205,7 +218,7 @@ pub fn wait_for(what: &str, mut ask: impl FnMut() -> bool) {
 }
 
 /// A new network namespace, with nothing in it.
-pub fn network() -> OwnedFd {
+pub(crate) fn network() -> OwnedFd {
     let made = std::thread::spawn(|| {
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
         OwnedFd::from(File::open("/proc/thread-self/ns/net").unwrap())
@@ -221,7 +234,8 @@ fn cgroup(id: &str) -> (CgroupEntry, Vec<PathBuf>) {
         let mut fields = line.splitn(3, ':').skip(1);
         let (controllers, path) = (fields.next().unwrap(), fields.next().unwrap().trim_start_matches('/'));
         if ["memory", "pids", "cpu", "devices"].contains(&controllers) {
-            directories.push(Path::new("/sys/fs/cgroup").join(controllers).join(path).join(format!("cupola-{id}")));
+            directories
+                .push(Path::new("/sys/fs/cgroup").join(controllers).join(path).join(format!("cupola-{id}")));
         }
     }
     if !directories.is_empty() {

@@ -70,7 +70,10 @@ fn a_job_that_writes_too_much_is_killed() {
 #[test]
 fn a_ring_keeps_the_newest() {
     let container = container();
-    let mut app = job(&["/bin/sh", "-c", "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done"], JobUser::Vcap);
+    let mut app = job(
+        &["/bin/sh", "-c", "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done"],
+        JobUser::Vcap,
+    );
     app.output = OutputMode::Ring { bytes: 40_000 };
     let (_, mut events) = container.client.subscribe().unwrap();
     container.client.run(&app, None).unwrap();
