@@ -53,7 +53,7 @@ pub struct Server {
 pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
     config.validate()?;
     let fetcher = Fetcher::new(&config, bus.clone())?;
-    Ok(Server {
+    let server = Server {
         heartbeats: bus.subscribe().await.map_err(Error::Subscribe)?,
         exits: bus.subscribe().await.map_err(Error::Subscribe)?,
         updates: bus.subscribe().await.map_err(Error::Subscribe)?,
@@ -62,7 +62,10 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
         config,
         bus,
         fetcher,
-    })
+    };
+    // From here on nothing that is said is lost.
+    server.bus.flush().await.map_err(Error::Subscribe)?;
+    Ok(server)
 }
 
 impl Server {

@@ -28,7 +28,7 @@ impl Core {
     /// Acts on one thing heard.
     pub(super) async fn hear(&mut self, news: News) -> Result<(), Error> {
         match news {
-            News::Start(start) => self.start(start).await?,
+            News::Start(start) => self.start(*start).await?,
             News::Stop(stop) => self.stop(&stop),
             News::Update(update) => self.update(&update),
             News::Find(find) => self.find(find),

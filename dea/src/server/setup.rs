@@ -45,6 +45,8 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
     let journal = Journal::new(home.join("instances.json"));
     let left_behind = journal.read()?;
     let subscriptions = Subscriptions::new(&bus, &id).await.map_err(Error::Subscribe)?;
+    // From here on nothing that is said to this agent is lost.
+    bus.flush().await.map_err(Error::Subscribe)?;
     let node = Node {
         id,
         capacity: machine::capacity(&config, &home)?,

@@ -10,7 +10,7 @@ use cupola_protocol::{
 
 /// One thing heard.
 pub(super) enum News {
-    Start(Incoming<Start>),
+    Start(Box<Incoming<Start>>),
     Stop(Stop),
     Update(Update),
     Find(Incoming<FindDroplet>),
@@ -54,7 +54,7 @@ impl Subscriptions {
         Some(tokio::select! {
             biased;
             stop = self.stops.next() => News::Stop(stop?.message),
-            start = self.starts.next() => News::Start(start?),
+            start = self.starts.next() => News::Start(Box::new(start?)),
             update = self.updates.next() => News::Update(update?.message),
             find = self.finds.next() => News::Find(find?),
             status = self.statuses.next() => News::Status(status?),
