@@ -6,9 +6,9 @@
 //!
 //! - [`Config`], [`Error`], [`bind()`], [`Server`]: the component
 //! - `admission`: which stagings run, and whether another may (pure)
-//! - `staging`: one staging from its request to its reply; `failure`: why it failed
+//! - `staging`: one staging from its request to its reply; `reply`, `failure`: what is answered
 //! - `package`, `processes`, `environment`, `lines`: the formats (pure, or files alone)
-//! - `container`, `transfer`, `droplet`: the warden, HTTP, and the archive that comes out
+//! - `container`, `transfer`, `workspace`, `droplet`: the warden, HTTP, files, and the archive that comes out
 
 mod admission;
 mod buildpacks;
@@ -22,9 +22,11 @@ mod lines;
 mod log;
 mod package;
 mod processes;
+mod reply;
 mod server;
 mod staging;
 mod transfer;
+mod workspace;
 
 pub use config::Config;
 pub use error::Error;

@@ -6,7 +6,9 @@ use crate::{
     buildpacks::Buildpacks,
     container,
     failure::Failure,
+    reply,
     staging::{self, Tools},
+    workspace::workspaces,
 };
 use cupola_bus::{Bus, Incoming, Subscription};
 use cupola_protocol::{
@@ -22,7 +24,7 @@ use warden_client::Client;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a transfer may stand still.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
+const READ_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A stager that can take requests.
 #[derive(Debug)]
@@ -71,7 +73,7 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
 /// Makes the stager's directory, removes what a killed one has left in it, and gives the stager's id, which is kept: by
 /// it a restarted stager knows its own containers.
 fn prepare_directory(config: &Config) -> Result<StagerId, Error> {
-    let workspaces = staging::workspaces(config);
+    let workspaces = workspaces(config);
     match fs::remove_dir_all(&workspaces) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             return Err(Error::io("empty", &workspaces)(error));
@@ -157,7 +159,7 @@ impl Server {
         };
         if let Err(failure) = admitted {
             tracing::info!(task = %request.task_id, %failure, "a staging is refused");
-            staging::answer(&incoming, staging::failed(request, &failure)).await;
+            reply::answer(&incoming, reply::failed(request, &failure)).await;
             return;
         }
         let task = request.task_id.clone();
@@ -260,10 +262,10 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let config = Config { data_dir: data.path().to_owned(), ..Config::default() };
         let id = prepare_directory(&config).unwrap();
-        let leftover = staging::workspaces(&config).join("staging-x/app");
+        let leftover = workspaces(&config).join("staging-x/app");
         fs::create_dir_all(&leftover).unwrap();
         assert_eq!(prepare_directory(&config).unwrap(), id);
-        assert!(!leftover.exists() && staging::workspaces(&config).is_dir());
+        assert!(!leftover.exists() && workspaces(&config).is_dir());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One staging, from its request to its last reply.
 //!
 //! ```text
-//! download ► unpack ► create ► detect ► compile ► release ► pack ► upload ► (cache) ► done
+//! create ► download ► unpack ► detect ► compile ► release ► pack ► upload ► (cache) ► done
 //!     └─────────┴────────┴────────┴────────┴─────────┴────────┴──────┴──► failed
 //! ```
 //!
@@ -18,17 +18,14 @@ use crate::{
     log::{Follower, Log},
     package::{self, Unpacked},
     processes::{Release, WEB, parse_procfile},
+    reply::{self, Outcome},
     transfer::Transfer,
+    workspace::Workspace,
 };
 use cupola_bus::{Bus, Incoming};
-use cupola_protocol::{
-    Bytes, Mebibytes,
-    staging::{Reply, Start},
-};
+use cupola_protocol::{Bytes, Mebibytes, staging::Start};
 use std::{
-    collections::BTreeMap,
     fs,
-    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -51,11 +48,6 @@ pub(crate) struct Tools {
     pub(crate) closing: CancellationToken,
 }
 
-/// Directory of the workspaces.
-pub(crate) fn workspaces(config: &Config) -> PathBuf {
-    config.data_dir.join("tasks")
-}
-
 /// One staging.
 struct Staging {
     tools: Arc<Tools>,
@@ -65,16 +57,7 @@ struct Staging {
     limit: Duration,
     deadline: Instant,
     phase: Mutex<Phase>,
-    /// Removed when the last that works in it lets go.
-    workspace: Arc<tempfile::TempDir>,
-}
-
-/// What came out.
-struct Outcome {
-    buildpack: String,
-    detected: String,
-    processes: BTreeMap<String, String>,
-    digests: Digests,
+    workspace: Workspace,
 }
 
 /// Stages as asked and answers: once when the container stands, and once at the end.
@@ -90,50 +73,21 @@ pub(crate) async fn stage(tools: Arc<Tools>, incoming: Incoming<Start>, stop: Ca
         None => tracing::info!(%app, %task, "a staging has succeeded"),
         Some(failure) => {
             tracing::info!(%app, %task, %failure, "a staging has failed");
-            answer(&incoming, failed(&incoming.message, &failure)).await;
+            reply::answer(&incoming, reply::failed(&incoming.message, &failure)).await;
         }
-    }
-}
-
-/// The last reply to a staging that failed or was refused.
-pub(crate) fn failed(request: &Start, failure: &Failure) -> Reply {
-    let info = failure.info();
-    Reply { error: Some(info.message.clone()), error_info: Some(info), done: true, ..reply(request) }
-}
-
-fn reply(request: &Start) -> Reply {
-    Reply {
-        task_id: request.task_id.clone(),
-        app_id: Some(request.app_id.clone()),
-        done: false,
-        detected_buildpack: None,
-        buildpack_key: None,
-        detected_start_command: None,
-        procfile: None,
-        droplet_sha1: None,
-        droplet_sha256: None,
-        error: None,
-        error_info: None,
-    }
-}
-
-pub(crate) async fn answer(incoming: &Incoming<Start>, reply: Reply) {
-    if let Err(error) = incoming.reply(&reply).await {
-        tracing::warn!(task = %reply.task_id, %error, "an answer about a staging was lost");
     }
 }
 
 impl Staging {
     fn new(tools: Arc<Tools>, request: Start, stop: CancellationToken) -> Result<Self, Failure> {
-        let folder = workspaces(&tools.config);
-        let workspace = tempfile::Builder::new().prefix("staging-").tempdir_in(folder);
+        let workspace = Workspace::new(&tools.config).map_err(Failure::internal(Phase::Create))?;
         let seconds = request.timeout.unwrap_or(u64::MAX).min(tools.config.max_duration_seconds);
         let limit = Duration::from_secs(seconds);
         Ok(Self {
             log: Log::new(tools.bus.clone(), request.app_id.clone()),
-            workspace: Arc::new(workspace.map_err(Failure::internal(Phase::Download))?),
+            workspace,
             deadline: Instant::now() + limit,
-            phase: Mutex::new(Phase::Download),
+            phase: Mutex::new(Phase::Create),
             tools,
             request,
             stop,
@@ -147,8 +101,6 @@ impl Staging {
             self.tools.buildpacks.named(self.request.properties.buildpack.as_deref())?.map(str::to_owned);
         let stack = self.tools.stacks.find(&self.request.stack);
         let stack = stack.map_err(|error| Failure::StackMissing(error.to_string()))?;
-        let unpacked = self.limited(self.prepare(named.as_deref())).await?;
-        self.enter(Phase::Create);
         let limits = self.limits();
         let handle = format!("{}{}", self.tools.handle_prefix, self.request.task_id);
         let egress = match &self.request.egress_network_rules {
@@ -158,28 +110,15 @@ impl Staging {
         // Never given up half-way: what was begun must be known, to be destroyed.
         let container =
             Container::create(self.tools.warden.clone(), handle, &stack.path, &limits, egress).await?;
-        answer(incoming, reply(&self.request)).await;
-        let result = self.limited(self.work(&container, named, unpacked)).await;
+        reply::answer(incoming, reply::begun(&self.request)).await;
+        let result = self.limited(self.work(&container, named)).await;
         if let Ok(outcome) = &result {
-            answer(incoming, self.success(outcome)).await;
+            reply::answer(incoming, reply::succeeded(&self.request, outcome)).await;
             // The developer need not wait for what only makes the next staging quicker.
             let _ = self.limited(self.keep_cache(&container)).await;
         }
         container.destroy().await;
         result.map(drop)
-    }
-
-    fn success(&self, outcome: &Outcome) -> Reply {
-        Reply {
-            done: true,
-            detected_buildpack: Some(outcome.detected.clone()),
-            buildpack_key: Some(outcome.buildpack.clone()),
-            detected_start_command: outcome.processes.get(WEB).cloned(),
-            procfile: Some(outcome.processes.clone()),
-            droplet_sha1: Some(outcome.digests.sha1.clone()),
-            droplet_sha256: Some(outcome.digests.sha256.clone()),
-            ..reply(&self.request)
-        }
     }
 
     /// Waits for `work`, unless the staging is stopped or its time is over.
@@ -215,10 +154,6 @@ impl Staging {
         }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.workspace.path().join(name)
-    }
-
     fn transfer(&self, phase: Phase, action: &'static str) -> Transfer<'_> {
         Transfer { client: &self.tools.http, phase, action }
     }
@@ -226,9 +161,10 @@ impl Staging {
     /// Brings together on the host what goes into the container: `app/` and, as `in/`, buildpacks, variables,
     /// certificates and cache.
     async fn prepare(&self, named: Option<&str>) -> Result<Unpacked, Failure> {
+        self.enter(Phase::Download);
         let config = &self.tools.config;
         let limit = Mebibytes(config.max_package_mb);
-        let package = self.path("package.zip");
+        let package = self.workspace.path("package.zip");
         let download = self.transfer(Phase::Download, "download the package");
         let found = download.download(&self.request.download_uri, &package, limit).await?;
         let size = found.ok_or_else(|| Failure::Transfer {
@@ -238,12 +174,13 @@ impl Staging {
         })?;
         self.log.say(format!("Downloaded the app's package ({})", Bytes(size))).await;
 
-        let inside = self.path("in");
-        self.blocking(Phase::Download, {
-            let inside = inside.clone();
-            move |_| fs::create_dir(inside)
-        })
-        .await?;
+        let inside = self.workspace.path("in");
+        self.workspace
+            .blocking(Phase::Download, {
+                let inside = inside.clone();
+                move |_| fs::create_dir(inside)
+            })
+            .await?;
         if let Some(url) = &self.request.buildpack_cache_download_uri {
             let cache = self.transfer(Phase::Download, "download the buildpack cache");
             let limit = Mebibytes(config.max_cache_mb);
@@ -256,8 +193,9 @@ impl Staging {
 
         self.enter(Phase::Unpack);
         let limits = package::Limits { unpacked: Mebibytes(config.max_unpacked_mb), files: config.max_files };
-        let (app, stop) = (self.path("app"), self.stop.clone());
+        let (app, stop) = (self.workspace.path("app"), self.stop.clone());
         let unpacked = self
+            .workspace
             .blocking(Phase::Unpack, move |_| {
                 fs::create_dir(&app)?;
                 let unpacked = package::unpack(&package, &app, limits, &stop);
@@ -272,43 +210,34 @@ impl Staging {
         let variables: Vec<(String, String)> = environment::of_developer(&self.request)
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
-        self.blocking(Phase::Unpack, move |_| {
-            tools.buildpacks.copy(&names, &inside.join("buildpacks"))?;
-            fs::create_dir(inside.join("env"))?;
-            for (name, value) in variables {
-                fs::write(inside.join("env").join(name), value)?;
-            }
-            if let Some(bundle) = tools.config.ca_bundle.as_ref().filter(|bundle| bundle.is_file()) {
-                fs::copy(bundle, inside.join(droplet::ca_file_name()))?;
-            }
-            Ok(())
-        })
-        .await?;
+        self.workspace
+            .blocking(Phase::Unpack, move |_| {
+                tools.buildpacks.copy(&names, &inside.join("buildpacks"))?;
+                fs::create_dir(inside.join("env"))?;
+                for (name, value) in variables {
+                    fs::write(inside.join("env").join(name), value)?;
+                }
+                if let Some(bundle) = tools.config.ca_bundle.as_ref().filter(|bundle| bundle.is_file()) {
+                    fs::copy(bundle, inside.join(droplet::ca_file_name()))?;
+                }
+                Ok(())
+            })
+            .await?;
         Ok(unpacked)
     }
 
-    /// File work, off the async threads. It keeps the workspace alive even if this staging is given up meanwhile.
-    async fn blocking<T: Send + 'static>(
-        &self,
-        phase: Phase,
-        work: impl FnOnce(&Path) -> std::io::Result<T> + Send + 'static,
-    ) -> Result<T, Failure> {
-        let workspace = self.workspace.clone();
-        let task = tokio::task::spawn_blocking(move || work(workspace.path()));
-        let done = task.await.map_err(Failure::internal(phase))?;
-        done.map_err(Failure::internal(phase))
-    }
-
     /// Everything that happens in the container, up to the uploaded droplet.
-    async fn work(
-        &self,
-        container: &Container,
-        named: Option<String>,
-        unpacked: Unpacked,
-    ) -> Result<Outcome, Failure> {
-        let phase = Phase::Create;
-        container.copy_in(&self.path("app"), "/home/vcap/app").await.map_err(Failure::internal(phase))?;
-        container.copy_in(&self.path("in"), "/tmp/staging").await.map_err(Failure::internal(phase))?;
+    async fn work(&self, container: &Container, named: Option<String>) -> Result<Outcome, Failure> {
+        let unpacked = self.prepare(named.as_deref()).await?;
+        let phase = Phase::Unpack;
+        container
+            .copy_in(&self.workspace.path("app"), "/home/vcap/app")
+            .await
+            .map_err(Failure::internal(phase))?;
+        container
+            .copy_in(&self.workspace.path("in"), "/tmp/staging")
+            .await
+            .map_err(Failure::internal(phase))?;
         let env = self.environment();
         container.run(droplet::RESTORE_CACHE, &env).await.map_err(Failure::internal(phase))?;
 
@@ -350,7 +279,7 @@ impl Staging {
 
         self.enter(Phase::Upload);
         self.log.say(format!("-----> Uploading the droplet ({})", Bytes(digests.bytes))).await;
-        let file = self.path("out").join(droplet::FILE);
+        let file = self.workspace.path("out").join(droplet::FILE);
         self.transfer(Phase::Upload, "upload the droplet")
             .upload(&self.request.upload_uri, &file, &[("x-droplet-sha256", &digests.sha256)])
             .await?;
@@ -359,7 +288,7 @@ impl Staging {
     }
 
     fn environment(&self) -> Vec<String> {
-        let with_ca_bundle = self.path("in").join(droplet::ca_file_name()).is_file();
+        let with_ca_bundle = self.workspace.path("in").join(droplet::ca_file_name()).is_file();
         let memory = self.limits().memory;
         environment::variables(&self.tools.config, &self.request, memory, self.limit, with_ca_bundle)
     }
@@ -437,19 +366,20 @@ impl Staging {
             return Err(Failure::DropletTooLarge { size: Bytes(size), limit });
         }
         self.fetch_out(container, Phase::Pack).await?;
-        let file = self.path("out").join(droplet::FILE);
-        self.blocking(Phase::Pack, move |_| Ok(droplet::digests(&file))).await?
+        let file = self.workspace.path("out").join(droplet::FILE);
+        self.workspace.blocking(Phase::Pack, move |_| Ok(droplet::digests(&file))).await?
     }
 
     /// Copies what a script has put into its directory for results.
     async fn fetch_out(&self, container: &Container, phase: Phase) -> Result<(), Failure> {
-        let out = self.path("out");
+        let out = self.workspace.path("out");
         let fresh = out.clone();
-        self.blocking(phase, move |_| {
-            let _ = fs::remove_dir_all(&fresh); // there is none the first time
-            fs::create_dir(&fresh)
-        })
-        .await?;
+        self.workspace
+            .blocking(phase, move |_| {
+                let _ = fs::remove_dir_all(&fresh); // there is none the first time
+                fs::create_dir(&fresh)
+            })
+            .await?;
         container.copy_out(droplet::OUT, &out).await.map_err(Failure::internal(phase))
     }
 
@@ -464,7 +394,7 @@ impl Staging {
             return Ok(());
         }
         self.fetch_out(container, Phase::Upload).await?;
-        let file = self.path("out").join(droplet::CACHE_FILE);
+        let file = self.workspace.path("out").join(droplet::CACHE_FILE);
         if !file.is_file() {
             return Ok(());
         }
