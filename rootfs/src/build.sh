@@ -45,6 +45,9 @@ if [ -d "$root/etc/apt" ]; then
     install -m 0644 "$WORK/stack-sources.list" "$root/etc/apt/sources.list"
     install -m 0644 "$WORK/stack-apt.conf" "$root/etc/apt/apt.conf.d/90cupola"
 fi
+# Launchers set LANG=en_US.UTF-8, as the historic stack has it. C.UTF-8 under that name does for what apps need, and
+# is there already.
+if [ -d "$root/usr/lib/locale/C.utf8" ]; then ln -s C.utf8 "$root/usr/lib/locale/en_US.utf8"; fi
 echo localhost > "$root/etc/hostname"
 printf '127.0.0.1\tlocalhost\n' > "$root/etc/hosts"
 : > "$root/etc/resolv.conf"

@@ -44,7 +44,8 @@ fn the_minimal_stack_is_built_once_and_holds_what_its_recipe_says() {
          grep -q '^vcap:x:1000:1000::/home/vcap:/bin/bash$' etc/passwd\n\
          test \"$(readlink app)\" = /home/vcap/app; test \"$(stat -c %u:%g home/vcap/app)\" = 1000:1000\n\
          test -z \"$(cat etc/resolv.conf)\"; test -z \"$(find . -xdev -type f -perm /6000)\"; test -z \"$(ls dev)\"\n\
-         chroot . /usr/bin/env -i HOME=/home/vcap /usr/bin/python3 -c 'import json, http.server'",
+         chroot . /usr/bin/env -i HOME=/home/vcap LANG=en_US.UTF-8 /usr/bin/python3 -c \
+         'import json, http.server, locale; locale.setlocale(locale.LC_ALL, \"\")'",
         stack.path.display()
     );
     let status = Command::new("unshare").args(["--mount", "bash", "-c", &script]).status().unwrap();
