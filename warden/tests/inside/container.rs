@@ -103,10 +103,14 @@ pub(crate) fn draft() -> Draft {
 
 impl Draft {
     pub(crate) fn build(self) -> Result<Container, SpawnError> {
+        self.build_in(network())
+    }
+
+    pub(crate) fn build_in(self, netns: OwnedFd) -> Result<Container, SpawnError> {
         // One spawner for each thread of this test binary: more than one at a time is what a restarted daemon sees too.
         thread_local!(static SPAWNER: Spawner = Spawner::start(init_program()).expect("the spawner starts"));
         let Draft { plan, directory, cgroups } = self;
-        let spawned = SPAWNER.with(|spawner| spawner.spawn(&plan, network().as_fd()));
+        let spawned = SPAWNER.with(|spawner| spawner.spawn(&plan, netns.as_fd()));
         if spawned.is_err() {
             remove(&cgroups);
         }
