@@ -1,0 +1,123 @@
+//! Actions on apps, and manifests.
+
+use super::{
+    ApiError, apps,
+    input::Base,
+    jobs,
+};
+use crate::{
+    auth::User,
+    context::Shared,
+    manifest,
+    store::{self, DropletRow, SpaceRow},
+};
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode},
+    routing::{get, post},
+};
+use cupola_protocol::api::{App, Link, Links, ManifestDiff, Named, ToOne};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+pub(super) fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/v3/apps/{guid}/actions/{action}", post(act))
+        .route(
+            "/v3/apps/{guid}/relationships/current_droplet",
+            get(current_droplet).patch(set_current_droplet),
+        )
+        .route("/v3/spaces/{guid}/actions/apply_manifest", post(apply_manifest))
+        .route("/v3/spaces/{guid}/manifest_diff", post(manifest_diff))
+}
+
+async fn act(
+    State(context): State<Shared>,
+    _: User,
+    base: Base,
+    Path((guid, action)): Path<(String, String)>,
+) -> Result<Json<App>, ApiError> {
+    let row = match action.as_str() {
+        "start" => context.start_app(&guid).await?,
+        "stop" => context.stop_app(&guid).await?,
+        "restart" => context.restart_app(&guid).await?,
+        _ => return Err(ApiError::new(404, 10000, "CF-NotFound", "Unknown request")),
+    };
+    Ok(Json(apps::show(&base, row)))
+}
+
+/// Which droplet an app runs.
+#[derive(Debug, Serialize)]
+struct CurrentDroplet {
+    data: Named,
+    links: Links,
+}
+
+fn show(base: &Base, app: &str, droplet: String) -> CurrentDroplet {
+    let path = format!("/v3/apps/{app}");
+    let links = BTreeMap::from([
+        ("self".to_owned(), Link::get(base.url(&format!("{path}/relationships/current_droplet")))),
+        ("related".to_owned(), Link::get(base.url(&format!("{path}/droplets/current")))),
+    ]);
+    CurrentDroplet { data: Named::new(droplet), links }
+}
+
+async fn current_droplet(
+    State(context): State<Shared>,
+    _: User,
+    base: Base,
+    Path(guid): Path<String>,
+) -> Result<Json<CurrentDroplet>, ApiError> {
+    let droplet = context.app(&guid).await?.droplet_guid.ok_or_else(|| ApiError::not_found("Droplet"))?;
+    Ok(Json(show(&base, &guid, droplet)))
+}
+
+async fn set_current_droplet(
+    State(context): State<Shared>,
+    _: User,
+    base: Base,
+    Path(guid): Path<String>,
+    super::input::Input(wish): super::input::Input<ToOne>,
+) -> Result<Json<CurrentDroplet>, ApiError> {
+    let _lock = context.locks.lock(&guid).await;
+    let mut row = context.app(&guid).await?;
+    let droplet: Option<DropletRow> =
+        store::get(&context.pool, "droplets", wish.guid().unwrap_or_default()).await?;
+    let droplet = droplet.filter(|droplet| droplet.app_guid == guid).ok_or_else(|| {
+        ApiError::unprocessable("Unable to assign current droplet. Ensure the droplet exists and belongs to this app.")
+    })?;
+    row.droplet_guid = Some(droplet.guid.clone());
+    store::update_app(&context.pool, &mut row).await?;
+    context.tell_updated(&row.id()).await;
+    Ok(Json(show(&base, &guid, droplet.guid)))
+}
+
+async fn space(context: &Shared, guid: &str) -> Result<SpaceRow, ApiError> {
+    store::get(&context.pool, "spaces", guid).await?.ok_or_else(|| ApiError::not_found("Space"))
+}
+
+async fn apply_manifest(
+    State(context): State<Shared>,
+    _: User,
+    base: Base,
+    Path(guid): Path<String>,
+    body: Bytes,
+) -> Result<(StatusCode, HeaderMap), ApiError> {
+    let space = space(&context, &guid).await?;
+    context.apply_manifest(&space, manifest::parse(&body)?).await?;
+    jobs::done(&context, &base, "space.apply_manifest").await
+}
+
+/// Says nothing of differences, which clients only print; what cannot be read is refused all the same.
+async fn manifest_diff(
+    State(context): State<Shared>,
+    _: User,
+    Path(guid): Path<String>,
+    body: Bytes,
+) -> Result<(StatusCode, Json<ManifestDiff>), ApiError> {
+    space(&context, &guid).await?;
+    manifest::parse(&body)?;
+    Ok((StatusCode::ACCEPTED, Json(ManifestDiff::default())))
+}

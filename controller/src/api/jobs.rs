@@ -1,0 +1,52 @@
+//! Jobs. Ours are done before they are answered: what takes long (staging, placing) has resources of its own.
+
+use super::{ApiError, input::Base};
+use crate::{
+    auth::User,
+    context::{Context, Shared},
+    store::{self, JobRow},
+};
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    routing::get,
+};
+use cupola_protocol::api::{Job, JobStatus, Link};
+
+pub(super) fn routes() -> Router<Shared> {
+    Router::new().route("/v3/jobs/{guid}", get(show))
+}
+
+async fn show(
+    State(context): State<Shared>,
+    _: User,
+    base: Base,
+    Path(guid): Path<String>,
+) -> Result<Json<Job>, ApiError> {
+    let row: JobRow = store::get(&context.pool, "jobs", &guid).await?.ok_or_else(|| ApiError::not_found("Job"))?;
+    Ok(Json(Job {
+        links: [("self".to_owned(), Link::get(base.url(&format!("/v3/jobs/{}", row.guid))))].into(),
+        state: if row.state == "COMPLETE" { JobStatus::Complete } else { JobStatus::Failed },
+        errors: serde_json::from_str(&row.errors).unwrap_or_default(),
+        warnings: Vec::new(),
+        guid: row.guid,
+        operation: row.operation,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+    }))
+}
+
+/// The answer to a request that was done as a job: 202 and where the job is.
+pub(super) async fn done(
+    context: &Context,
+    base: &Base,
+    operation: &str,
+) -> Result<(StatusCode, HeaderMap), ApiError> {
+    let guid = store::insert_done_job(&context.pool, operation).await?;
+    let mut headers = HeaderMap::new();
+    if let Ok(location) = HeaderValue::try_from(base.url(&format!("/v3/jobs/{guid}"))) {
+        headers.insert(header::LOCATION, location);
+    }
+    Ok((StatusCode::ACCEPTED, headers))
+}

@@ -1,0 +1,79 @@
+//! HTTP: one file per kind of resource.
+
+mod actions;
+mod apps;
+mod builds;
+mod bulk;
+mod empty;
+mod error;
+mod input;
+mod internal;
+mod jobs;
+mod log_cache;
+mod oauth;
+mod packages;
+mod page;
+mod platform;
+mod processes;
+mod root;
+mod routes;
+mod tenancy;
+mod upload;
+
+pub(crate) use error::ApiError;
+
+use crate::context::Shared;
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request},
+    http::{HeaderName, HeaderValue},
+    middleware::{self, Next},
+    response::Response,
+};
+
+/// The largest body that is no upload: manifests and lists of files.
+const MAX_BODY: usize = 16 << 20;
+
+/// Everything that is served.
+pub(crate) fn router(context: Shared) -> Router {
+    Router::new()
+        .merge(root::routes())
+        .merge(oauth::routes())
+        .merge(tenancy::routes())
+        .merge(apps::routes())
+        .merge(actions::routes())
+        .merge(processes::routes())
+        .merge(packages::routes())
+        .merge(builds::routes())
+        .merge(routes::routes())
+        .merge(jobs::routes())
+        .merge(platform::routes())
+        .merge(empty::routes())
+        .merge(log_cache::routes())
+        .merge(bulk::routes())
+        .merge(internal::routes())
+        .fallback(unknown)
+        .method_not_allowed_fallback(unknown)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn(request_id))
+        .with_state(context)
+}
+
+async fn unknown() -> ApiError {
+    ApiError::new(404, 10000, "CF-NotFound", "Unknown request")
+}
+
+/// Gives each answer the id of its request; the router made one, or else we do.
+async fn request_id(request: Request, next: Next) -> Response {
+    const NAME: HeaderName = HeaderName::from_static("x-vcap-request-id");
+    let id = request.headers().get(NAME).cloned();
+    let id = id.or_else(|| HeaderValue::try_from(crate::store::new_guid()).ok());
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let mut response = next.run(request).await;
+    // Without the query: it may hold a signature.
+    tracing::debug!(%method, path, status = response.status().as_u16(), "answered");
+    if let Some(id) = id {
+        response.headers_mut().insert(NAME, id);
+    }
+    response
+}

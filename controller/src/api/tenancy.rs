@@ -1,0 +1,437 @@
+//! Organizations, spaces, users, roles.
+
+use super::{
+    ApiError,
+    input::{Base, Input, Params},
+    jobs,
+    page::{self, Listing, by},
+};
+use crate::{
+    auth::User,
+    context::Shared,
+    store::{self, DomainRow, OrganizationRow, RoleRow, SpaceRow, UserRow},
+};
+use axum::{
+    Json, Router,
+    extract::{OriginalUri, Path, State},
+    http::{HeaderMap, StatusCode},
+    routing::get,
+};
+use cupola_protocol::api::{
+    CreateOrganization, CreateSpace, Domain, Link, Links, Metadata, Organization, Page, Role, Space, ToOne,
+};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+pub(super) fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/v3/organizations", get(organizations).post(create_organization))
+        .route("/v3/organizations/{guid}", get(organization).delete(delete_organization))
+        .route("/v3/organizations/{guid}/domains", get(organization_domains))
+        .route("/v3/spaces", get(spaces).post(create_space))
+        .route("/v3/spaces/{guid}", get(space).delete(delete_space))
+        .route("/v3/users", get(users))
+        .route("/v3/users/{guid}", get(user))
+        .route("/v3/roles", get(roles).post(create_role))
+        .route("/v3/roles/{guid}", get(role).delete(delete_role))
+}
+
+/// The link of a resource to itself, as the start of its links.
+pub(super) fn itself(base: &Base, path: &str) -> Links {
+    BTreeMap::from([("self".to_owned(), Link::get(base.url(path)))])
+}
+
+fn show_organization(base: &Base, row: OrganizationRow) -> Organization {
+    let mut links = itself(base, &format!("/v3/organizations/{}", row.guid));
+    links.insert("domains".to_owned(), Link::get(base.url(&format!("/v3/organizations/{}/domains", row.guid))));
+    Organization {
+        guid: row.guid,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+        name: row.name,
+        suspended: false,
+        relationships: BTreeMap::from([("quota".to_owned(), ToOne::default())]),
+        metadata: Metadata::default(),
+        links,
+    }
+}
+
+fn show_space(base: &Base, row: SpaceRow) -> Space {
+    let mut links = itself(base, &format!("/v3/spaces/{}", row.guid));
+    let organization = base.url(&format!("/v3/organizations/{}", row.organization_guid));
+    links.insert("organization".to_owned(), Link::get(organization));
+    links.insert(
+        "apply_manifest".to_owned(),
+        Link::post(base.url(&format!("/v3/spaces/{}/actions/apply_manifest", row.guid))),
+    );
+    Space {
+        guid: row.guid,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+        name: row.name,
+        relationships: BTreeMap::from([
+            ("organization".to_owned(), ToOne::new(row.organization_guid)),
+            ("quota".to_owned(), ToOne::default()),
+        ]),
+        metadata: Metadata::default(),
+        links,
+    }
+}
+
+async fn organizations(
+    State(context): State<Shared>,
+    _: User,
+    base: Base,
+    uri: OriginalUri,
+    params: Params,
+) -> Result<Json<Page<Organization>>, ApiError> {
+    let filters = [by(&params, "names", "name IN (", ")"), by(&params, "guids", "guid IN (", ")")];
+    let listing = Listing {
+        base: &base,
+        path: uri.path(),
+        params: &params,
+        table: "organizations",
+        filters: filters.into_iter().flatten().collect(),
+        orders: &["created_at", "updated_at", "name"],
+    };
+    Ok(Json(page::rows(&context, listing).await?.show(|row| show_organization(&base, row))))
+}
+
+async fn organization(
+    State(context): State<Shared>,
+    _: User,
+    base: Base,
+    Path(guid): Path<String>,
+) -> Result<Json<Organization>, ApiError> {
+    let row = store::get(&context.pool, "organizations", &guid).await?;
+    Ok(Json(show_organization(&base, row.ok_or_else(|| ApiError::not_found("Organization"))?)))
+}
+
+/// A name that people give: not blank, not endless, without control characters.
+pub(super) fn check_name(name: &str) -> Result<(), ApiError> {
+    if name.trim().is_empty() || name.chars().count() > 255 || name.chars().any(char::is_control) {
+        return Err(ApiError::unprocessable("Name must be 1 to 255 characters, and not all of them blank."));
+    }
+    Ok(())
+}
+
+async fn create_organization(
+    State(context): State<Shared>,
+    user: User,
+    base: Base,
+    Input(wish): Input<CreateOrganization>,
+) -> Result<(StatusCode, Json<Organization>), ApiError> {
+    user.must_be_admin()?;
+    check_name(&wish.name)?;
+    let guid = match store::insert_organization(&context.pool, &wish.name).await {
+        Ok(guid) => guid,
+        Err(error) if store::is_duplicate(&error) => {
+            return Err(ApiError::unprocessable(format!("Organization '{}' already exists.", wish.name)));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let row = store::get(&context.pool, "organizations", &guid).await?;
+    let row = row.ok_or_else(|| ApiError::not_found("Organization"))?;
+    Ok((StatusCode::CREATED, Json(show_organization(&base, row))))
+}
+
+async fn delete_organization(
+    State(context): State<Shared>,
+    user: User,
+    base: Base,
+    Path(guid): Path<String>,
+) -> Result<(StatusCode, HeaderMap), ApiError> {
+    user.must_be_admin()?;
+    let row: Option<OrganizationRow> = store::get(&context.pool, "organizations", &guid).await?;
+    row.ok_or_else(|| ApiError::not_found("Organization"))?;
+    match store::delete(&context.pool, "organizations", &guid).await {
+        Ok(_) => jobs::done(&context, &base, "organization.delete").await,
+        Err(error) if is_referenced(&error) => {
+            Err(ApiError::unprocessable("The organization has spaces: delete those first."))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a row could not go because others need it.
+fn is_referenced(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_foreign_key_violation)
+}
+
+async fn organization_domains(
+    State(context): State<Shared>,
+    _: User,
+    base: Base,
+    uri: OriginalUri,
+    params: Params,
+    Path(guid): Path<String>,
+) -> Result<Json<Page<Domain>>, ApiError> {
+    let row: Option<OrganizationRow> = store::get(&context.pool, "organizations", &guid).await?;
+    row.ok_or_else(|| ApiError::not_found("Organization"))?;
+    let domains: Vec<DomainRow> = store::domains(&context.pool).await?;
+    let shown = domains.into_iter().map(|row| super::routes::show_domain(&base, row)).collect();
+    page::whole(&base, uri.path(), &params, shown).map(Json)
+}
+
+async fn spaces(
+    State(context): State<Shared>,
+    _: User,
+    base: Base,
+    uri: OriginalUri,
+    params: Params,
+) -> Result<Json<Page<Space>>, ApiError> {
+    let filters = [
+        by(&params, "names", "name IN (", ")"),
+        by(&params, "guids", "guid IN (", ")"),
+        by(&params, "organization_guids", "organization_guid IN (", ")"),
+    ];
+    let listing = Listing {
+        base: &base,
+        path: uri.path(),
+        params: &params,
+        table: "spaces",
+        filters: filters.into_iter().flatten().collect(),
+        orders: &["created_at", "updated_at", "name"],
+    };
+    Ok(Json(page::rows(&context, listing).await?.show(|row| show_space(&base, row))))
+}
+
+async fn space(
+    State(context): State<Shared>,
+    _: User,
+    base: Base,
+    Path(guid): Path<String>,
+) -> Result<Json<Space>, ApiError> {
+    let row = store::get(&context.pool, "spaces", &guid).await?;
+    Ok(Json(show_space(&base, row.ok_or_else(|| ApiError::not_found("Space"))?)))
+}
+
+async fn create_space(
+    State(context): State<Shared>,
+    user: User,
+    base: Base,
+    Input(wish): Input<CreateSpace>,
+) -> Result<(StatusCode, Json<Space>), ApiError> {
+    user.must_be_admin()?;
+    check_name(&wish.name)?;
+    let organization = wish.relationships.organization.guid().unwrap_or_default().to_owned();
+    let known: Option<OrganizationRow> = store::get(&context.pool, "organizations", &organization).await?;
+    known.ok_or_else(|| {
+        ApiError::unprocessable("Invalid organization. Ensure the organization exists and you have access to it.")
+    })?;
+    let guid = match store::insert_space(&context.pool, &wish.name, &organization).await {
+        Ok(guid) => guid,
+        Err(error) if store::is_duplicate(&error) => {
+            return Err(ApiError::unprocessable("Name must be unique per organization"));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let row = store::get(&context.pool, "spaces", &guid).await?;
+    let row = row.ok_or_else(|| ApiError::not_found("Space"))?;
+    Ok((StatusCode::CREATED, Json(show_space(&base, row))))
+}
+
+async fn delete_space(
+    State(context): State<Shared>,
+    user: User,
+    base: Base,
+    Path(guid): Path<String>,
+) -> Result<(StatusCode, HeaderMap), ApiError> {
+    user.must_be_admin()?;
+    let row: Option<SpaceRow> = store::get(&context.pool, "spaces", &guid).await?;
+    row.ok_or_else(|| ApiError::not_found("Space"))?;
+    // As in Cloud Foundry: what is in a space goes with it.
+    let filter = || vec![store::Filter::new("space_guid IN (", vec![guid.clone()], ")")];
+    let (_, apps) = store::list(&context.pool, &store::Selection::all("apps", filter())).await?;
+    for app in &apps {
+        context.delete_app(app).await?;
+    }
+    sqlx::query("DELETE FROM routes WHERE space_guid = $1").bind(&guid).execute(&context.pool).await?;
+    store::delete(&context.pool, "spaces", &guid).await?;
+    context.routes_changed.notify_one();
+    jobs::done(&context, &base, "space.delete").await
+}
+
+fn show_user(base: &Base, row: UserRow) -> cupola_protocol::api::User {
+    cupola_protocol::api::User {
+        links: itself(base, &format!("/v3/users/{}", row.guid)),
+        guid: row.guid,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+        username: Some(row.name.clone()),
+        presentation_name: row.name,
+        origin: Some("uaa".to_owned()),
+        metadata: Metadata::default(),
+    }
+}
+
+async fn users(
+    State(context): State<Shared>,
+    _: User,
+    base: Base,
+    uri: OriginalUri,
+    params: Params,
+) -> Result<Json<Page<cupola_protocol::api::User>>, ApiError> {
+    let filters = [by(&params, "usernames", "name IN (", ")"), by(&params, "guids", "guid IN (", ")")];
+    let listing = Listing {
+        base: &base,
+        path: uri.path(),
+        params: &params,
+        table: "users",
+        filters: filters.into_iter().flatten().collect(),
+        orders: &["created_at", "updated_at"],
+    };
+    Ok(Json(page::rows(&context, listing).await?.show(|row| show_user(&base, row))))
+}
+
+async fn user(
+    State(context): State<Shared>,
+    _: User,
+    base: Base,
+    Path(guid): Path<String>,
+) -> Result<Json<cupola_protocol::api::User>, ApiError> {
+    let row = store::get(&context.pool, "users", &guid).await?;
+    Ok(Json(show_user(&base, row.ok_or_else(|| ApiError::not_found("User"))?)))
+}
+
+fn show_role(base: &Base, row: RoleRow) -> Role {
+    let one = |guid: Option<String>| guid.map(ToOne::new).unwrap_or_default();
+    Role {
+        links: itself(base, &format!("/v3/roles/{}", row.guid)),
+        guid: row.guid,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+        kind: row.kind,
+        relationships: BTreeMap::from([
+            ("user".to_owned(), ToOne::new(row.user_guid)),
+            ("organization".to_owned(), one(row.organization_guid)),
+            ("space".to_owned(), one(row.space_guid)),
+        ]),
+    }
+}
+
+async fn roles(
+    State(context): State<Shared>,
+    _: User,
+    base: Base,
+    uri: OriginalUri,
+    params: Params,
+) -> Result<Json<Page<Role>>, ApiError> {
+    let filters = [
+        by(&params, "types", "kind IN (", ")"),
+        by(&params, "user_guids", "user_guid IN (", ")"),
+        by(&params, "organization_guids", "organization_guid IN (", ")"),
+        by(&params, "space_guids", "space_guid IN (", ")"),
+    ];
+    let listing = Listing {
+        base: &base,
+        path: uri.path(),
+        params: &params,
+        table: "roles",
+        filters: filters.into_iter().flatten().collect(),
+        orders: &["created_at", "updated_at"],
+    };
+    Ok(Json(page::rows(&context, listing).await?.show(|row| show_role(&base, row))))
+}
+
+async fn role(
+    State(context): State<Shared>,
+    _: User,
+    base: Base,
+    Path(guid): Path<String>,
+) -> Result<Json<Role>, ApiError> {
+    let row = store::get(&context.pool, "roles", &guid).await?;
+    Ok(Json(show_role(&base, row.ok_or_else(|| ApiError::not_found("Role"))?)))
+}
+
+/// `POST /v3/roles`: the user by guid or, as the `cf` CLI does it, by name.
+#[derive(Debug, Deserialize)]
+struct CreateRole {
+    #[serde(rename = "type")]
+    kind: String,
+    relationships: RoleSides,
+}
+
+#[derive(Debug, Deserialize)]
+struct RoleSides {
+    user: RoleUser,
+    #[serde(default)]
+    organization: Option<ToOne>,
+    #[serde(default)]
+    space: Option<ToOne>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RoleUser {
+    data: RoleUserData,
+}
+
+#[derive(Debug, Deserialize)]
+struct RoleUserData {
+    #[serde(default)]
+    guid: Option<String>,
+    #[serde(default)]
+    username: Option<String>,
+}
+
+const ORGANIZATION_ROLES: [&str; 4] =
+    ["organization_user", "organization_manager", "organization_auditor", "organization_billing_manager"];
+const SPACE_ROLES: [&str; 4] = ["space_developer", "space_manager", "space_auditor", "space_supporter"];
+
+async fn create_role(
+    State(context): State<Shared>,
+    user: User,
+    base: Base,
+    Input(wish): Input<CreateRole>,
+) -> Result<(StatusCode, Json<Role>), ApiError> {
+    user.must_be_admin()?;
+    let sides = wish.relationships;
+    let who: Option<UserRow> = match (&sides.user.data.guid, &sides.user.data.username) {
+        (Some(guid), _) => store::get(&context.pool, "users", guid).await?,
+        (None, Some(name)) => store::user_named(&context.pool, name).await?,
+        (None, None) => None,
+    };
+    let who = who.ok_or_else(|| ApiError::unprocessable("Invalid user. Ensure that the user exists."))?;
+    let guid = |side: &Option<ToOne>| side.as_ref().and_then(ToOne::guid).map(str::to_owned);
+    let (organization_guid, space_guid) = (guid(&sides.organization), guid(&sides.space));
+    let known = match wish.kind.as_str() {
+        kind if ORGANIZATION_ROLES.contains(&kind) => {
+            let guid = organization_guid.as_deref().unwrap_or_default();
+            store::get::<OrganizationRow>(&context.pool, "organizations", guid).await?.is_some()
+        }
+        kind if SPACE_ROLES.contains(&kind) => {
+            let guid = space_guid.as_deref().unwrap_or_default();
+            store::get::<SpaceRow>(&context.pool, "spaces", guid).await?.is_some()
+        }
+        kind => return Err(ApiError::unprocessable(format!("Role type {kind:?} is unknown."))),
+    };
+    if !known {
+        let detail = format!("Role type {} needs an organization or space that exists.", wish.kind);
+        return Err(ApiError::unprocessable(detail));
+    }
+    let now = store::now();
+    let row = RoleRow {
+        guid: store::new_guid(),
+        kind: wish.kind,
+        user_guid: who.guid,
+        organization_guid,
+        space_guid,
+        created_at: now.clone(),
+        updated_at: now,
+    };
+    store::insert_role(&context.pool, &row).await?;
+    Ok((StatusCode::CREATED, Json(show_role(&base, row))))
+}
+
+async fn delete_role(
+    State(context): State<Shared>,
+    user: User,
+    base: Base,
+    Path(guid): Path<String>,
+) -> Result<(StatusCode, HeaderMap), ApiError> {
+    user.must_be_admin()?;
+    if !store::delete(&context.pool, "roles", &guid).await? {
+        return Err(ApiError::not_found("Role"));
+    }
+    jobs::done(&context, &base, "role.delete").await
+}

@@ -1,0 +1,104 @@
+//! What every request and every task works with.
+
+use crate::{
+    auth::{Signer, Tokens},
+    blobs::Blobs,
+    config::Config,
+    instances::Standings,
+    logs::Logs,
+    nodes::{Nodes, Stagers},
+    store::Pool,
+};
+use cupola_bus::Bus;
+use cupola_protocol::{
+    AppId, controller::BulkCredentials, droplet, logs,
+    logs::{LogLine, Source, Stream},
+};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, Weak},
+    time::Instant,
+};
+use time::OffsetDateTime;
+use tokio::sync::{Notify, OwnedMutexGuard};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// What every request and every task works with.
+pub(crate) struct Context {
+    pub config: Config,
+    pub pool: Pool,
+    pub blobs: Blobs,
+    pub bus: Bus,
+    pub nodes: Nodes,
+    pub stagers: Stagers,
+    pub logs: Logs,
+    pub standings: Standings,
+    pub tokens: Tokens,
+    pub signer: Signer,
+    pub bulk: BulkCredentials,
+    /// Where uploads are received, on the same disk as the blobs.
+    pub incoming: PathBuf,
+    /// Base of signed addresses.
+    pub internal_url: String,
+    /// Told when routes have changed.
+    pub routes_changed: Notify,
+    /// Work that outlives its request.
+    pub tasks: TaskTracker,
+    /// Ends that work.
+    pub shutdown: CancellationToken,
+    /// Since when.
+    pub begun: Instant,
+    pub locks: AppLocks,
+}
+
+/// A shared handle to it.
+pub(crate) type Shared = Arc<Context>;
+
+impl Context {
+    /// Writes a line into an app's log, as the controller. A line that the bus does not take is lost.
+    pub(crate) async fn log(&self, app: &AppId, stream: Stream, message: impl Into<String>) {
+        let line = LogLine {
+            app: app.clone(),
+            instance_id: "0".to_owned(),
+            source_type: Source::Api,
+            stream,
+            timestamp: i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos()).unwrap_or(i64::MAX),
+            message: message.into(),
+        };
+        if let Err(error) = self.bus.publish_to(&logs::subject(app), &line).await {
+            tracing::warn!(%app, %error, "lost a log line");
+        }
+    }
+
+    /// Tells health managers that the desired state of an app has changed.
+    pub(crate) async fn tell_updated(&self, app: &AppId) {
+        let news =
+            droplet::Updated { droplet: app.clone(), cc_partition: cupola_protocol::dea::default_partition() };
+        if let Err(error) = self.bus.publish(&news).await {
+            tracing::warn!(%app, %error, "could not tell that an app has changed");
+        }
+    }
+}
+
+/// One lock per app: whoever changes its row, or tells a node about it, holds it.
+#[derive(Debug, Default)]
+pub(crate) struct AppLocks(Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>);
+
+impl AppLocks {
+    pub(crate) async fn lock(&self, app: &str) -> OwnedMutexGuard<()> {
+        let lock = {
+            let mut locks = self.0.lock().expect("no holder of this lock panics");
+            locks.retain(|_, lock| lock.strong_count() > 0);
+            match locks.get(app).and_then(Weak::upgrade) {
+                Some(lock) => lock,
+                None => {
+                    let lock = Arc::new(tokio::sync::Mutex::new(()));
+                    locks.insert(app.to_owned(), Arc::downgrade(&lock));
+                    lock
+                }
+            }
+        };
+        lock.lock_owned().await
+    }
+}

@@ -1,0 +1,260 @@
+//! Binding and running.
+
+use crate::{
+    Config, Error, announce, api,
+    auth::{Signer, Tokens, hash_password},
+    blobs::Blobs,
+    context::{AppLocks, Context, Shared},
+    instances::Standings,
+    logs::Logs,
+    nodes::{Nodes, Stagers},
+    secrets, store,
+};
+use axum::Router;
+use cupola_bus::{Bus, Subscription};
+use cupola_protocol::{
+    controller::{BulkCredentials, BulkCredentialsRequest},
+    dea, droplet, health, logs,
+    logs::LogLine,
+    staging,
+};
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{net::TcpListener, sync::Notify};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// A controller that listens, and serves once it is run.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    context: Shared,
+    router: Router,
+    subscriptions: Subscriptions,
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context").field("internal_url", &self.internal_url).finish_non_exhaustive()
+    }
+}
+
+/// Everything that the controller hears. Made before it answers HTTP, so that nothing is missed.
+struct Subscriptions {
+    nodes: Subscription<dea::Advertise>,
+    gone: Subscription<dea::Shutdown>,
+    stagers: Subscription<staging::Advertise>,
+    logs: Subscription<LogLine>,
+    starts: Subscription<health::StartInstance>,
+    stops: Subscription<health::StopInstance>,
+    exits: Subscription<droplet::Exited>,
+    bulk: Subscription<BulkCredentialsRequest>,
+}
+
+impl std::fmt::Debug for Subscriptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subscriptions").finish_non_exhaustive()
+    }
+}
+
+/// Opens the data, makes what the first start needs, recovers from a death, and listens.
+///
+/// # Errors
+/// When the configuration is wrong, the data cannot be used, the address is taken or the bus refuses.
+pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
+    config.validate()?;
+    let data = config.data_dir.clone();
+    let (blobs, incoming) = (data.join("blobs"), data.join("incoming"));
+    // What was being received when the controller died is nothing.
+    if incoming.exists() {
+        fs::remove_dir_all(&incoming).map_err(|source| Error::File {
+            action: "empty the directory",
+            path: incoming.clone(),
+            source,
+        })?;
+    }
+    for dir in [&data, &blobs, &incoming] {
+        secrets::private_dir(dir)?;
+    }
+    let token_secret = secrets::ensure(&data.join("token.key"))?;
+    let url_secret = secrets::ensure(&data.join("url.key"))?;
+    let bulk_password = secrets::ensure(&data.join("bulk-password"))?;
+    let pool = store::open(&data.join("controller.db")).await?;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .map_err(|source| Error::Listen { address: config.listen, source })?;
+    let address = listener.local_addr().map_err(|source| Error::Listen { address: config.listen, source })?;
+    let internal_url = match &config.internal_url {
+        Some(url) => url.as_str().trim_end_matches('/').to_owned(),
+        None => format!("http://{}", reachable(&config, address)),
+    };
+    let context = Arc::new(Context {
+        blobs: Blobs::local(&blobs).map_err(|source| Error::Blobs { path: blobs.clone(), source })?,
+        nodes: Nodes::default(),
+        stagers: Stagers::default(),
+        logs: Logs::new(config.log_lines),
+        standings: Standings::default(),
+        tokens: Tokens::new(&token_secret, &config.domain, config.access_token_seconds),
+        signer: Signer::new(&url_secret, config.signed_url_seconds),
+        bulk: BulkCredentials {
+            user: "bulk".to_owned(),
+            password: bulk_password,
+            url: Some(internal_url.clone()),
+        },
+        routes_changed: Notify::new(),
+        tasks: TaskTracker::new(),
+        shutdown: CancellationToken::new(),
+        begun: Instant::now(),
+        locks: AppLocks::default(),
+        incoming,
+        internal_url,
+        pool,
+        bus,
+        config,
+    });
+    seed(&context).await?;
+    let subscriptions = subscribe(&context.bus).await.map_err(Error::Bus)?;
+    context.recover().await.map_err(|error| prepare("recovering from the last run", error.detail()))?;
+    let router = api::router(context.clone());
+    Ok(Server { listener, address, context, router, subscriptions })
+}
+
+fn prepare(what: &str, why: impl std::fmt::Display) -> Error {
+    Error::Prepare { what: format!("{what}: {why}") }
+}
+
+/// The address under which others on this network reach the API.
+fn reachable(config: &Config, address: SocketAddr) -> SocketAddr {
+    let ip = match config.advertise_host {
+        Some(ip) => ip,
+        None if address.ip().is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        None => address.ip(),
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// Makes what the first start needs: domain, organization, space, administrator.
+async fn seed(context: &Context) -> Result<(), Error> {
+    let config = &context.config;
+    let failed = |error: sqlx::Error| prepare("making the first rows", error);
+    let domains = store::domains(&context.pool).await.map_err(failed)?;
+    if !domains.iter().any(|domain| domain.name == config.domain) {
+        store::insert_domain(&context.pool, &config.domain).await.map_err(failed)?;
+    }
+    if store::has_users(&context.pool).await.map_err(failed)? {
+        return Ok(());
+    }
+    let organization = store::insert_organization(&context.pool, &config.organization).await.map_err(failed)?;
+    store::insert_space(&context.pool, &config.space, &organization).await.map_err(failed)?;
+    // The file first: an administrator whose password nobody knows could not be made again.
+    let password = secrets::write_new(&config.admin_password_path())?;
+    let hash = tokio::task::spawn_blocking(move || hash_password(&password))
+        .await
+        .map_err(|error| prepare("hashing a password", error))?
+        .map_err(|error| prepare("hashing a password", error))?;
+    store::insert_user(&context.pool, &config.admin_user, &hash, true).await.map_err(failed)?;
+    tracing::info!(user = config.admin_user, file = %config.admin_password_path().display(), "made the administrator");
+    Ok(())
+}
+
+async fn subscribe(bus: &Bus) -> Result<Subscriptions, cupola_bus::Error> {
+    let subscriptions = Subscriptions {
+        nodes: bus.subscribe().await?,
+        gone: bus.subscribe().await?,
+        stagers: bus.subscribe().await?,
+        logs: bus.subscribe_to(&logs::all()).await?,
+        starts: bus.subscribe_group(health::CONTROLLER_QUEUE).await?,
+        stops: bus.subscribe_group(health::CONTROLLER_QUEUE).await?,
+        exits: bus.subscribe_group(health::CONTROLLER_QUEUE).await?,
+        bulk: bus.subscribe_group(health::CONTROLLER_QUEUE).await?,
+    };
+    bus.flush().await?;
+    // Whoever is there already speaks now rather than in a few seconds.
+    bus.publish(&dea::Locate {}).await?;
+    bus.publish(&staging::Locate {}).await?;
+    Ok(subscriptions)
+}
+
+impl Server {
+    /// The address that it listens on.
+    pub fn addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `shutdown`; then lets open requests end, for a while.
+    ///
+    /// # Errors
+    /// When the listener fails.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
+        let Self { listener, address, context, router, subscriptions } = self;
+        let stop = context.shutdown.clone();
+        context.tasks.spawn(announce::register(context.clone(), reachable(&context.config, address)));
+        context.tasks.spawn(announce::tell_routes(context.clone()));
+        context.tasks.spawn({
+            let context = context.clone();
+            async move { context.forget_now_and_then().await }
+        });
+        context.tasks.spawn(hear(context.clone(), subscriptions));
+        tracing::info!(%address, "the controller serves");
+        let serve = axum::serve(listener, router).with_graceful_shutdown({
+            let stop = stop.clone();
+            async move { stop.cancelled().await }
+        });
+        let grace = Duration::from_secs(context.config.shutdown_seconds);
+        let served = tokio::select! {
+            served = async { serve.await } => served,
+            // Connections that stay open are cut when their time is over.
+            () = async {
+                shutdown.cancelled().await;
+                stop.cancel();
+                tokio::time::sleep(grace).await;
+            } => Ok(()),
+        };
+        stop.cancel();
+        context.tasks.close();
+        if tokio::time::timeout(grace, context.tasks.wait()).await.is_err() {
+            tracing::warn!("left work behind at shutdown: it is taken up or undone at the next start");
+        }
+        if let Err(error) = context.bus.flush().await {
+            tracing::warn!(%error, "could not say goodbye on the bus");
+        }
+        context.pool.close().await;
+        served.map_err(Error::Serve)
+    }
+}
+
+/// Takes in everything from the bus, until shutdown. What takes time runs in its own task, so that a slow
+/// database never lets advertisements grow old unread.
+async fn hear(context: Shared, mut from: Subscriptions) {
+    loop {
+        tokio::select! {
+            () = context.shutdown.cancelled() => return,
+            Some(ad) = from.nodes.next() => context.nodes.advertise(ad.message),
+            Some(news) = from.gone.next() => context.nodes.gone(&news.message.id),
+            Some(ad) = from.stagers.next() => context.stagers.advertise(ad.message),
+            Some(line) = from.logs.next() => context.logs.push(line.message),
+            Some(wish) = from.starts.next() => {
+                let context = context.clone();
+                context.tasks.clone().spawn(async move { context.start_wished(&wish.message).await });
+            }
+            Some(wish) = from.stops.next() => {
+                let context = context.clone();
+                context.tasks.clone().spawn(async move { context.stop_wished(&wish.message).await });
+            }
+            Some(news) = from.exits.next() => {
+                let context = context.clone();
+                context.tasks.clone().spawn(async move { context.exited(&news.message).await });
+            }
+            Some(question) = from.bulk.next() => {
+                if let Err(error) = question.reply(&context.bulk).await {
+                    tracing::warn!(%error, "could not give the bulk credentials");
+                }
+            }
+            else => return,
+        }
+    }
+}
