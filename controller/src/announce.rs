@@ -2,7 +2,8 @@
 
 use crate::{context::Shared, store};
 use cupola_protocol::{
-    InstanceId, message::Subject,
+    InstanceId,
+    message::Subject,
     router::{Greet, KnownRoutes, Register, Start, Unregister},
 };
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};

@@ -11,7 +11,9 @@ use crate::{
 };
 use cupola_bus::Bus;
 use cupola_protocol::{
-    AppId, controller::BulkCredentials, droplet, logs,
+    AppId,
+    controller::BulkCredentials,
+    droplet, logs,
     logs::{LogLine, Source, Stream},
 };
 use std::{
@@ -73,8 +75,10 @@ impl Context {
 
     /// Tells health managers that the desired state of an app has changed.
     pub(crate) async fn tell_updated(&self, app: &AppId) {
-        let news =
-            droplet::Updated { droplet: app.clone(), cc_partition: cupola_protocol::dea::default_partition() };
+        let news = droplet::Updated {
+            droplet: app.clone(),
+            cc_partition: cupola_protocol::dea::default_partition(),
+        };
         if let Err(error) = self.bus.publish(&news).await {
             tracing::warn!(%app, %error, "could not tell that an app has changed");
         }

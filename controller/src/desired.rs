@@ -143,7 +143,9 @@ impl Context {
         }
         if app.disk() > self.config.max_disk_mb {
             let max = self.config.max_disk_mb;
-            return Err(ApiError::unprocessable(format!("Disk must not be more than {max}, the platform's limit.")));
+            return Err(ApiError::unprocessable(format!(
+                "Disk must not be more than {max}, the platform's limit."
+            )));
         }
         let ads = self.nodes.fresh(self.config.advertisement_timeout());
         match placement::possible(&ads, app.memory(), app.disk()) {
@@ -204,14 +206,22 @@ impl Context {
                 context.standings.end(&id, &version, index, problem.clone());
                 if let Some(problem) = problem {
                     tracing::warn!(app = %id, index, problem, "could not place an instance");
-                    context.log(&id, Stream::Err, format!("Could not start instance {index}: {problem}")).await;
+                    context
+                        .log(&id, Stream::Err, format!("Could not start instance {index}: {problem}"))
+                        .await;
                 }
             }
         });
     }
 
     /// Finds a node for one instance, and goes on trying until the deadline; gives the reason when there is none.
-    async fn place_one(&self, app: &AppId, version: &Version, index: u32, deadline: Instant) -> Option<String> {
+    async fn place_one(
+        &self,
+        app: &AppId,
+        version: &Version,
+        index: u32,
+        deadline: Instant,
+    ) -> Option<String> {
         let mut asked = false;
         loop {
             let problem = match self.try_nodes(app, version, index).await {
@@ -250,8 +260,12 @@ impl Context {
                 return Ok(Tried::Done);
             }
             let Some(droplet) = self.droplet_of(&app).await? else { return Ok(Tried::Done) };
-            let need =
-                Need { app: id.clone(), memory: app.memory(), disk: app.disk(), stack: droplet.stack.clone() };
+            let need = Need {
+                app: id.clone(),
+                memory: app.memory(),
+                disk: app.disk(),
+                stack: droplet.stack.clone(),
+            };
             let ads = self.nodes.fresh(self.config.advertisement_timeout());
             let node = match placement::nodes(&ads, &need, &tried) {
                 Ok(candidates) => candidates[rand::random_range(0..candidates.len())].id.clone(),
@@ -289,9 +303,15 @@ impl Context {
         }
     }
 
-    async fn start_message(&self, app: &AppRow, droplet: &DropletRow, index: u32) -> Result<dea::Start, ApiError> {
+    async fn start_message(
+        &self,
+        app: &AppRow,
+        droplet: &DropletRow,
+        index: u32,
+    ) -> Result<dea::Start, ApiError> {
         let uris = store::uris_of_app(&self.pool, &app.guid).await?;
-        let mut env: Vec<_> = app.environment().iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut env: Vec<_> =
+            app.environment().iter().map(|(name, value)| format!("{name}={value}")).collect();
         env.push("CF_PROCESS_TYPE=web".to_owned());
         let timeout = app.health_check_timeout.and_then(|seconds| u64::try_from(seconds).ok());
         Ok(dea::Start {
@@ -302,7 +322,11 @@ impl Context {
             stack: droplet.stack.clone(),
             sha1: droplet.sha1.clone(),
             sha256: Some(droplet.sha256.clone()),
-            executable_uri: self.signer.url(&self.internal_url, "GET", &format!("/internal/droplets/{}", droplet.sha256)),
+            executable_uri: self.signer.url(
+                &self.internal_url,
+                "GET",
+                &format!("/internal/droplets/{}", droplet.sha256),
+            ),
             services: Vec::new(),
             limits: Limits { mem: app.memory(), disk: app.disk(), fds: self.config.fds },
             cc_partition: dea::default_partition(),

@@ -155,6 +155,8 @@ mod tests {
         assert!(stop_reason(Some(&good), &stop("w", 0, false)).is_some());
         assert!(stop_reason(Some(&good), &stop("v", 1, false)).is_some());
         assert!(stop_reason(None, &stop("v", 0, false)).is_some());
-        assert!(stop_reason(Some(&AppRow { state: "STOPPED".into(), ..app() }), &stop("v", 0, false)).is_some());
+        assert!(
+            stop_reason(Some(&AppRow { state: "STOPPED".into(), ..app() }), &stop("v", 0, false)).is_some()
+        );
     }
 }

@@ -104,7 +104,8 @@ impl Context {
         };
         let wanted = app.instances() as usize;
         let all = |found: &[FoundDroplet]| {
-            let alive = found.iter().filter(|one| one.state != InstanceState::Crashed && one.index < app.instances());
+            let alive =
+                found.iter().filter(|one| one.state != InstanceState::Crashed && one.index < app.instances());
             alive.map(|one| one.index).collect::<HashSet<_>>().len() >= wanted
         };
         if wanted == 0 {
@@ -150,9 +151,10 @@ fn join(
         }
     }
     let crash = |index: u32| {
-        crashes.iter().find(|crash| crash.idx == i64::from(index) && crash.version == app.version).map(|crash| {
-            format!("crashed with exit status {}: {}", crash.exit_status, crash.description)
-        })
+        crashes
+            .iter()
+            .find(|crash| crash.idx == i64::from(index) && crash.version == app.version)
+            .map(|crash| format!("crashed with exit status {}: {}", crash.exit_status, crash.description))
     };
     (0..app.instances())
         .map(|index| {
@@ -169,7 +171,10 @@ fn join(
                     Some(details) => (InstanceStatus::Crashed, Some(details)),
                     None => (
                         InstanceStatus::Down,
-                        Some("no node reports this instance; it is started again when it stays away".to_owned()),
+                        Some(
+                            "no node reports this instance; it is started again when it stays away"
+                                .to_owned(),
+                        ),
                     ),
                 },
             };

@@ -44,7 +44,11 @@ pub(crate) fn parse(yaml: &[u8]) -> Result<Manifest, ApiError> {
 
 impl Context {
     /// Makes the apps of a space what a manifest says.
-    pub(crate) async fn apply_manifest(self: &Shared, space: &SpaceRow, manifest: Manifest) -> Result<(), ApiError> {
+    pub(crate) async fn apply_manifest(
+        self: &Shared,
+        space: &SpaceRow,
+        manifest: Manifest,
+    ) -> Result<(), ApiError> {
         let domains = store::domains(&self.pool).await?;
         let mut plans = Vec::new();
         let mut names = BTreeSet::new();
@@ -62,10 +66,17 @@ impl Context {
         Ok(())
     }
 
-    async fn plan(&self, space: &SpaceRow, wish: ManifestApp, domains: &[DomainRow]) -> Result<Plan, ApiError> {
+    async fn plan(
+        &self,
+        space: &SpaceRow,
+        wish: ManifestApp,
+        domains: &[DomainRow],
+    ) -> Result<Plan, ApiError> {
         let wish = with_web_process(wish)?;
         if let Some(key) = wish.other.keys().next() {
-            return Err(ApiError::unprocessable(format!("The manifest's key {key} is not supported: remove it.")));
+            return Err(ApiError::unprocessable(format!(
+                "The manifest's key {key} is not supported: remove it."
+            )));
         }
         let existing = store::app_named(&self.pool, &space.guid, &wish.name).await?;
         let is_new = existing.is_none();
@@ -91,7 +102,8 @@ impl Context {
             row.stack.clone_from(stack);
         }
         if let Some(command) = &wish.command {
-            row.command = Some(command.clone()).filter(|text| !matches!(text.as_str(), "null" | "default" | ""));
+            row.command =
+                Some(command.clone()).filter(|text| !matches!(text.as_str(), "null" | "default" | ""));
         }
         let endpoint = wish.health_check_http_endpoint.clone();
         self.set_health_check(&mut row, wish.health_check_type, endpoint, wish.timeout)?;
@@ -130,7 +142,8 @@ impl Context {
             };
             if let Some(host) = chosen {
                 if !is_label(&host) {
-                    let detail = format!("No host name can be made of the name {:?}: give the app a route.", row.name);
+                    let detail =
+                        format!("No host name can be made of the name {:?}: give the app a route.", row.name);
                     return Err(ApiError::unprocessable(detail));
                 }
                 let domain = domains.first().ok_or_else(|| ApiError::not_found("Domain"))?;
@@ -144,7 +157,11 @@ impl Context {
     }
 
     /// Refuses a route that belongs to another space, or to the platform itself.
-    pub(crate) async fn check_route_free(&self, space: &SpaceRow, route: &RouteParts) -> Result<(), ApiError> {
+    pub(crate) async fn check_route_free(
+        &self,
+        space: &SpaceRow,
+        route: &RouteParts,
+    ) -> Result<(), ApiError> {
         let domain: Option<DomainRow> = store::get(&self.pool, "domains", &route.domain_guid).await?;
         let domain = domain.ok_or_else(|| ApiError::not_found("Domain"))?;
         if domain.name == self.config.domain && crate::announce::OWN_HOSTS.contains(&route.host.as_str()) {
@@ -187,13 +204,16 @@ impl Context {
             let found = match found {
                 Some(found) => found,
                 None => {
-                    store::insert_route(&self.pool, &route.host, &route.path, &route.domain_guid, &space.guid).await?
+                    store::insert_route(&self.pool, &route.host, &route.path, &route.domain_guid, &space.guid)
+                        .await?
                 }
             };
             changed |= store::insert_destination(&self.pool, &found.guid, &row.guid).await?;
         }
         if unmap {
-            let done = sqlx::query("DELETE FROM destinations WHERE app_guid = $1").bind(&row.guid).execute(&self.pool);
+            let done = sqlx::query("DELETE FROM destinations WHERE app_guid = $1")
+                .bind(&row.guid)
+                .execute(&self.pool);
             changed |= done.await?.rows_affected() > 0;
         }
         if changed {
@@ -249,10 +269,14 @@ impl Context {
         }
         if let Some(endpoint) = endpoint {
             if row.health_check() != HealthCheck::Http {
-                return Err(ApiError::unprocessable("A health check endpoint needs the health check type http."));
+                return Err(ApiError::unprocessable(
+                    "A health check endpoint needs the health check type http.",
+                ));
             }
             if !endpoint.starts_with('/') {
-                return Err(ApiError::unprocessable("The health check endpoint must be a path that begins with /."));
+                return Err(ApiError::unprocessable(
+                    "The health check endpoint must be a path that begins with /.",
+                ));
             }
             row.health_check_endpoint = Some(endpoint);
         }
@@ -262,7 +286,8 @@ impl Context {
         if let Some(seconds) = timeout {
             let max = self.config.max_health_check_timeout_seconds;
             if seconds == 0 || seconds > max {
-                let detail = format!("The health check timeout must be 1 to {max} seconds, the platform's limit.");
+                let detail =
+                    format!("The health check timeout must be 1 to {max} seconds, the platform's limit.");
                 return Err(ApiError::unprocessable(detail));
             }
             row.health_check_timeout = Some(store::number(seconds));
@@ -274,14 +299,19 @@ impl Context {
 /// Tells that a name is taken from other failures.
 pub(crate) fn duplicate_app(error: sqlx::Error, name: &str) -> ApiError {
     if store::is_duplicate(&error) {
-        ApiError::unprocessable(format!("App with the name '{name}' already exists in this space: choose another."))
+        ApiError::unprocessable(format!(
+            "App with the name '{name}' already exists in this space: choose another."
+        ))
     } else {
         error.into()
     }
 }
 
 /// Changes an app's variables: none removes one, what is absent stays.
-pub(crate) fn set_environment(row: &mut AppRow, changes: BTreeMap<String, Option<String>>) -> Result<(), ApiError> {
+pub(crate) fn set_environment(
+    row: &mut AppRow,
+    changes: BTreeMap<String, Option<String>>,
+) -> Result<(), ApiError> {
     let mut environment = row.environment();
     for (name, value) in changes {
         check_env_name(&name)?;
@@ -303,7 +333,9 @@ fn check_env_name(name: &str) -> Result<(), ApiError> {
         return Err(ApiError::unprocessable(format!("{name:?} is no name for a variable.")));
     }
     if name == "PORT" || name.starts_with("VCAP_") || name.starts_with("VMC_") {
-        let detail = format!("The variable {name} is set by the platform: choose a name other than PORT, VCAP_… and VMC_….");
+        let detail = format!(
+            "The variable {name} is set by the platform: choose a name other than PORT, VCAP_… and VMC_…."
+        );
         return Err(ApiError::unprocessable(detail));
     }
     Ok(())
@@ -315,9 +347,9 @@ fn env_text(name: &str, value: &Value) -> Result<Option<String>, ApiError> {
         Value::Null => Ok(None),
         Value::String(text) => Ok(Some(text.clone())),
         Value::Bool(_) | Value::Number(_) => Ok(Some(value.to_string())),
-        Value::Array(_) | Value::Object(_) => {
-            Err(ApiError::unprocessable(format!("The variable {name} must be text, a number, true or false.")))
-        }
+        Value::Array(_) | Value::Object(_) => Err(ApiError::unprocessable(format!(
+            "The variable {name} must be text, a number, true or false."
+        ))),
     }
 }
 
@@ -333,7 +365,8 @@ fn with_web_process(mut wish: ManifestApp) -> Result<ManifestApp, ApiError> {
         wish.instances = process.instances.or(wish.instances);
         wish.command = process.command.or(wish.command);
         wish.health_check_type = process.health_check_type.or(wish.health_check_type);
-        wish.health_check_http_endpoint = process.health_check_http_endpoint.or(wish.health_check_http_endpoint);
+        wish.health_check_http_endpoint =
+            process.health_check_http_endpoint.or(wish.health_check_http_endpoint);
         wish.timeout = process.timeout.or(wish.timeout);
         wish.other.extend(process.other);
     }
@@ -342,8 +375,12 @@ fn with_web_process(mut wish: ManifestApp) -> Result<ManifestApp, ApiError> {
 
 /// A host name made of an app's name.
 fn host_of(name: &str) -> String {
-    let name: String =
-        name.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(55).collect();
+    let name: String = name
+        .to_lowercase()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .take(55)
+        .collect();
     name.trim_matches('-').to_owned()
 }
 
@@ -373,7 +410,8 @@ pub(crate) fn check_host_and_path(host: &str, path: &str) -> Result<(), ApiError
     }
     let bad = path.len() > 128 || path.contains(['?', '#', ' ']) || path.chars().any(char::is_control);
     if !path.is_empty() && (!path.starts_with('/') || bad) {
-        let detail = format!("The path {path:?} must begin with /, have 128 characters at most, and no ? or #.");
+        let detail =
+            format!("The path {path:?} must begin with /, have 128 characters at most, and no ? or #.");
         return Err(ApiError::unprocessable(detail));
     }
     Ok(())
@@ -410,7 +448,8 @@ mod tests {
     #[test]
     fn variables_of_the_platform_are_refused_and_others_merged() {
         let mut row = AppRow { environment: r#"{"A":"1","B":"2"}"#.to_owned(), ..app() };
-        let change = |name: &str, value: Option<&str>| BTreeMap::from([(name.to_owned(), value.map(str::to_owned))]);
+        let change =
+            |name: &str, value: Option<&str>| BTreeMap::from([(name.to_owned(), value.map(str::to_owned))]);
         set_environment(&mut row, change("A", None)).unwrap();
         set_environment(&mut row, change("C", Some("3"))).unwrap();
         assert_eq!(row.environment, r#"{"B":"2","C":"3"}"#);

@@ -80,7 +80,8 @@ impl Stagers {
         if let Some((ad, _)) = self.ads().get_mut(id) {
             ad.available_memory.0 = ad.available_memory.0.saturating_sub(memory.0);
             // 0 means "does not say": never reached from a number.
-            ad.available_disk.0 = ad.available_disk.0.saturating_sub(disk.0).max(u64::from(ad.available_disk.0 > 0));
+            ad.available_disk.0 =
+                ad.available_disk.0.saturating_sub(disk.0).max(u64::from(ad.available_disk.0 > 0));
         }
     }
 

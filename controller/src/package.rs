@@ -2,6 +2,7 @@
 
 use cupola_protocol::api::FileResource;
 use sha1::{Digest, Sha1};
+use sha2::Sha256;
 use std::{
     collections::BTreeSet,
     fs::File,
@@ -26,15 +27,21 @@ pub(crate) enum Invalid {
     NotZip(#[from] zip::result::ZipError),
     #[error("the package holds no file: is the path of the app the right one, and not all of it ignored?")]
     Empty,
-    #[error("the package has more than {0} entries, the platform's limit: leave out what the app does not need")]
+    #[error(
+        "the package has more than {0} entries, the platform's limit: leave out what the app does not need"
+    )]
     TooMany(usize),
-    #[error("the package unpacks to more than {0} bytes, the platform's limit: leave out what the app does not need")]
+    #[error(
+        "the package unpacks to more than {0} bytes, the platform's limit: leave out what the app does not need"
+    )]
     TooLarge(u64),
     #[error("the package has the name {0:?} twice")]
     Twice(String),
     #[error("the package has the name {0:?}: names must be relative and stay inside the app")]
     Name(String),
-    #[error("the package has the link {name:?} to {target:?}, which leads out of the app: replace it by what it points to")]
+    #[error(
+        "the package has the link {name:?} to {target:?}, which leads out of the app: replace it by what it points to"
+    )]
     Link { name: String, target: String },
     #[error("the package has the name {0:?} below a link or a file")]
     Below(String),
@@ -107,7 +114,11 @@ pub(crate) fn inspect(zip: &Path, limits: Limits, scratch: &Path) -> Result<Vec<
             _ if entry.is_dir() && matches!(kind, 0 | 0o040_000) => {}
             0o120_000 => {
                 let mut target = String::new();
-                entry.by_ref().take(4096).read_to_string(&mut target).map_err(|_| Invalid::Name(name.clone()))?;
+                entry
+                    .by_ref()
+                    .take(4096)
+                    .read_to_string(&mut target)
+                    .map_err(|_| Invalid::Name(name.clone()))?;
                 if path.is_empty() || !stays_inside(&path, &target) {
                     return Err(Invalid::Link { name, target });
                 }
@@ -180,6 +191,21 @@ fn read(
         }
     }
     Ok((size, hex::encode(digest.finalize()), at))
+}
+
+/// The hex SHA-256 and the size of a file.
+pub(crate) fn digest(path: &Path) -> std::io::Result<(String, u64)> {
+    let (mut file, mut digest) = (File::open(path)?, Sha256::new());
+    let (mut size, mut buffer) = (0, vec![0; 64 << 10]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok((hex::encode(digest.finalize()), size)),
+            read => {
+                digest.update(&buffer[..read]);
+                size += read as u64;
+            }
+        }
+    }
 }
 
 /// Adds files that the client did not send to a zip. Each comes with a file that has its content.
@@ -259,7 +285,9 @@ mod tests {
         let link = |name: &'static str, target: &'static str| {
             check(move |zip| zip.add_symlink(name, target, SimpleFileOptions::default()).unwrap())
         };
-        for (name, target) in [("a", "/etc/passwd"), ("a", ".."), ("a/b", "../../x"), ("a", "b/../../c"), ("a", "")] {
+        for (name, target) in
+            [("a", "/etc/passwd"), ("a", ".."), ("a/b", "../../x"), ("a", "b/../../c"), ("a", "")]
+        {
             assert!(matches!(link(name, target), Err(Invalid::Link { .. })), "{name} -> {target}");
         }
         link("a/b", "../c").unwrap();

@@ -154,12 +154,7 @@ mod tests {
     }
 
     fn need(memory: u64, disk: u64) -> Need {
-        Need {
-            app: AppId::new("a"),
-            memory: Mebibytes(memory),
-            disk: Mebibytes(disk),
-            stack: "s".to_owned(),
-        }
+        Need { app: AppId::new("a"), memory: Mebibytes(memory), disk: Mebibytes(disk), stack: "s".to_owned() }
     }
 
     fn ids<'a>(ads: &[&'a dea::Advertise]) -> Vec<&'a str> {

@@ -148,7 +148,8 @@ async fn seed(context: &Context) -> Result<(), Error> {
     if store::has_users(&context.pool).await.map_err(failed)? {
         return Ok(());
     }
-    let organization = store::insert_organization(&context.pool, &config.organization).await.map_err(failed)?;
+    let organization =
+        store::insert_organization(&context.pool, &config.organization).await.map_err(failed)?;
     store::insert_space(&context.pool, &config.space, &organization).await.map_err(failed)?;
     // The file first: an administrator whose password nobody knows could not be made again.
     let password = secrets::write_new(&config.admin_password_path())?;

@@ -56,13 +56,23 @@ const GRACE: Duration = Duration::from_secs(30);
 
 impl Context {
     /// Begins to stage a package.
-    pub(crate) async fn begin_build(self: &Shared, wish: &CreateBuild, user: &Claims) -> Result<BuildRow, ApiError> {
-        let package: PackageRow = store::get(&self.pool, "packages", &wish.package.guid).await?.ok_or_else(|| {
-            ApiError::unprocessable("Unable to use package. Ensure that the package exists and you have access to it.")
-        })?;
+    pub(crate) async fn begin_build(
+        self: &Shared,
+        wish: &CreateBuild,
+        user: &Claims,
+    ) -> Result<BuildRow, ApiError> {
+        let package: PackageRow =
+            store::get(&self.pool, "packages", &wish.package.guid).await?.ok_or_else(|| {
+                ApiError::unprocessable(
+                    "Unable to use package. Ensure that the package exists and you have access to it.",
+                )
+            })?;
         if package.state != "READY" {
             let why = package.error.as_deref().unwrap_or("Upload its bits first.");
-            return Err(ApiError::unprocessable(format!("The package is {}, not READY. {why}", package.state)));
+            return Err(ApiError::unprocessable(format!(
+                "The package is {}, not READY. {why}",
+                package.state
+            )));
         }
         let _lock = self.locks.lock(&package.app_guid).await;
         let app = self.app(&package.app_guid).await?;
@@ -83,7 +93,9 @@ impl Context {
             memory_mb: store::number(
                 wish.staging_memory_in_mb.unwrap_or(self.config.staging_memory_mb.max(app.memory())).0,
             ),
-            disk_mb: store::number(wish.staging_disk_in_mb.unwrap_or(self.config.staging_disk_mb.max(app.disk())).0),
+            disk_mb: store::number(
+                wish.staging_disk_in_mb.unwrap_or(self.config.staging_disk_mb.max(app.disk())).0,
+            ),
             buildpacks: store::json(&lifecycle.data.buildpacks.unwrap_or_default()),
             stack: lifecycle.data.stack.unwrap_or_else(|| app.stack.clone()),
             created_by_guid: user.user_id.clone(),
@@ -116,7 +128,11 @@ impl Context {
             tracing::warn!(app = %id, build = build.guid, error, "a staging failed");
             self.log(&id, Stream::Err, format!("Staging failed: {}", failure.message)).await;
             if let Err(error) = self.build_failed(&build, &error).await {
-                tracing::error!(build = build.guid, error = error.detail(), "cannot clean up after a failed staging");
+                tracing::error!(
+                    build = build.guid,
+                    error = error.detail(),
+                    "cannot clean up after a failed staging"
+                );
             }
         }
         if let Err(error) = self.prune(&build.app_guid).await {
@@ -183,7 +199,10 @@ impl Context {
     /// Sends a staging to one stager and waits for its two answers.
     async fn ask_stager(&self, stager: &StagerId, start: &Start) -> Result<Reply, Silent> {
         let unreachable = |error: cupola_bus::Error| {
-            Silent::Before(Failure::new("StagerUnavailable", format!("stager {stager} did not take the app: {error}")))
+            Silent::Before(Failure::new(
+                "StagerUnavailable",
+                format!("stager {stager} did not take the app: {error}"),
+            ))
         };
         let subject = start_subject(stager);
         let mut replies = self.bus.request_replies(&subject, start).await.map_err(unreachable)?;
@@ -204,7 +223,9 @@ impl Context {
             Ok(reply) => Ok(reply),
             Err(error) => {
                 let _ = self.bus.publish(&Stop { app_id: start.app_id.clone() }).await;
-                let message = format!("the stager took the app and then said nothing for {seconds} s ({error}): push again");
+                let message = format!(
+                    "the stager took the app and then said nothing for {seconds} s ({error}): push again"
+                );
                 Err(Silent::After(Failure::new("StagingTimeExpired", message)))
             }
         }
@@ -249,8 +270,12 @@ impl Context {
             self.remove_unnamed(&uploaded, &[]).await?;
             return Ok(());
         };
-        let (Some(sha256), Some(sha1), Some(size)) = (row.upload_sha256, row.upload_sha1, row.upload_size) else {
-            return Err(Failure::new("StagingError", "the stager says it is done but has uploaded no droplet: push again"));
+        let (Some(sha256), Some(sha1), Some(size)) = (row.upload_sha256, row.upload_sha1, row.upload_size)
+        else {
+            return Err(Failure::new(
+                "StagingError",
+                "the stager says it is done but has uploaded no droplet: push again",
+            ));
         };
         if reply.droplet_sha256.as_ref().is_some_and(|said| *said != sha256) {
             let message = "the droplet that was uploaded is not the one that the stager made: push again";
@@ -278,7 +303,10 @@ impl Context {
             updated_at: now,
         };
         if store::build_staged(&self.pool, &droplet).await? {
-            let words = format!("Staging complete: droplet of {}", cupola_protocol::Bytes(u64::try_from(size).unwrap_or(0)));
+            let words = format!(
+                "Staging complete: droplet of {}",
+                cupola_protocol::Bytes(u64::try_from(size).unwrap_or(0))
+            );
             self.log(&AppId::new(build.app_guid.clone()), Stream::Out, words).await;
         } else {
             self.remove_unnamed(&[sha256], &[]).await?;
@@ -315,7 +343,9 @@ pub(crate) fn check_lifecycle(lifecycle: &cupola_protocol::api::Lifecycle) -> Re
         return Err(ApiError::unprocessable(detail));
     }
     if lifecycle.data.buildpacks.as_ref().is_some_and(|list| list.len() > 1) {
-        return Err(ApiError::unprocessable("Several buildpacks for one app are not supported yet: name one, or none."));
+        return Err(ApiError::unprocessable(
+            "Several buildpacks for one app are not supported yet: name one, or none.",
+        ));
     }
     Ok(())
 }
@@ -344,7 +374,12 @@ fn failure(reply: &Reply) -> Option<Failure> {
     };
     let facts: BTreeMap<&str, String> = [
         ("phase", info.phase.filter(|phase| !info.message.contains(phase.as_str()))),
-        ("exit status", info.exit_status.map(|status| status.to_string()).filter(|_| !info.message.contains("exit status"))),
+        (
+            "exit status",
+            info.exit_status
+                .map(|status| status.to_string())
+                .filter(|_| !info.message.contains("exit status")),
+        ),
     ]
     .into_iter()
     .filter_map(|(name, fact)| Some((name, fact?)))

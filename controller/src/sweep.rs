@@ -18,8 +18,11 @@ impl Context {
     pub(crate) async fn delete_app(&self, app: &AppRow) -> Result<(), ApiError> {
         let lock = self.locks.lock(&app.guid).await;
         let packages = store::packages_of_app(&self.pool, &app.guid).await?;
-        let mut sha256s: Vec<_> =
-            store::droplets_of_app(&self.pool, &app.guid).await?.into_iter().map(|droplet| droplet.sha256).collect();
+        let mut sha256s: Vec<_> = store::droplets_of_app(&self.pool, &app.guid)
+            .await?
+            .into_iter()
+            .map(|droplet| droplet.sha256)
+            .collect();
         let builds = store::staging_builds(&self.pool, &app.guid).await?;
         sha256s.extend(builds.into_iter().filter_map(|build| build.upload_sha256));
         let mut sha1s = Vec::new();
@@ -91,11 +94,16 @@ impl Context {
         for droplet in others.skip(self.config.droplets_kept as usize) {
             self.delete_droplet(&droplet.guid, &droplet.sha256).await?;
         }
-        let staging: HashSet<String> =
-            store::staging_builds(&self.pool, app).await?.into_iter().map(|build| build.package_guid).collect();
+        let staging: HashSet<String> = store::staging_builds(&self.pool, app)
+            .await?
+            .into_iter()
+            .map(|build| build.package_guid)
+            .collect();
         let packages: Vec<PackageRow> = store::packages_of_app(&self.pool, app).await?;
         let old = packages.into_iter().skip(self.config.packages_kept as usize);
-        for package in old.filter(|package| !staging.contains(&package.guid) && package.state != "PROCESSING_UPLOAD") {
+        for package in
+            old.filter(|package| !staging.contains(&package.guid) && package.state != "PROCESSING_UPLOAD")
+        {
             self.delete_package(&package.guid).await?;
         }
         store::forget_builds(&self.pool, app, self.config.packages_kept).await?;

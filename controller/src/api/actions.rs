@@ -1,10 +1,6 @@
 //! Actions on apps, and manifests.
 
-use super::{
-    ApiError, apps,
-    input::Base,
-    jobs,
-};
+use super::{ApiError, apps, input::Base, jobs};
 use crate::{
     auth::User,
     context::Shared,
@@ -86,7 +82,9 @@ async fn set_current_droplet(
     let droplet: Option<DropletRow> =
         store::get(&context.pool, "droplets", wish.guid().unwrap_or_default()).await?;
     let droplet = droplet.filter(|droplet| droplet.app_guid == guid).ok_or_else(|| {
-        ApiError::unprocessable("Unable to assign current droplet. Ensure the droplet exists and belongs to this app.")
+        ApiError::unprocessable(
+            "Unable to assign current droplet. Ensure the droplet exists and belongs to this app.",
+        )
     })?;
     row.droplet_guid = Some(droplet.guid.clone());
     store::update_app(&context.pool, &mut row).await?;

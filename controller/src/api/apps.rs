@@ -221,7 +221,11 @@ async fn permissions(
     Ok(Json(serde_json::json!({"read_basic_data": true, "read_sensitive_data": true})))
 }
 
-async fn ssh(State(context): State<Shared>, _: User, Path(guid): Path<String>) -> Result<Json<Value>, ApiError> {
+async fn ssh(
+    State(context): State<Shared>,
+    _: User,
+    Path(guid): Path<String>,
+) -> Result<Json<Value>, ApiError> {
     context.app(&guid).await?;
     Ok(Json(serde_json::json!({"enabled": false, "reason": "the platform has no SSH access to apps yet"})))
 }

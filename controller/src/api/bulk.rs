@@ -23,12 +23,21 @@ pub(super) fn routes() -> Router<Shared> {
     Router::new().route("/bulk/apps", get(apps))
 }
 
-async fn apps(State(context): State<Shared>, headers: HeaderMap, params: Params) -> Result<Json<BulkApps>, ApiError> {
-    let wanted = format!("Basic {}", STANDARD.encode(format!("{}:{}", context.bulk.user, context.bulk.password)));
+async fn apps(
+    State(context): State<Shared>,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Json<BulkApps>, ApiError> {
+    let wanted =
+        format!("Basic {}", STANDARD.encode(format!("{}:{}", context.bulk.user, context.bulk.password)));
     let given = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
     // Digests are compared, so that the time tells nothing about the password.
     if Sha256::digest(given) != Sha256::digest(wanted.as_bytes()) {
-        return Err(ApiError::unauthenticated(10002, "CF-NotAuthenticated", "Ask for the credentials on the bus."));
+        return Err(ApiError::unauthenticated(
+            10002,
+            "CF-NotAuthenticated",
+            "Ask for the credentials on the bus.",
+        ));
     }
     let token: Value = match params.get("bulk_token") {
         None | Some("") => Value::Null,

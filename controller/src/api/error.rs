@@ -70,7 +70,8 @@ impl From<sqlx::Error> for ApiError {
     /// No statement of ours fails on what a user sends: the database itself does.
     fn from(error: sqlx::Error) -> Self {
         tracing::error!(error = &error as &dyn std::error::Error, "the database fails");
-        let detail = "The platform's database cannot be used now; running apps are not touched. Try again later.";
+        let detail =
+            "The platform's database cannot be used now; running apps are not touched. Try again later.";
         Self::unavailable(10011, "CF-DatabaseError", detail)
     }
 }
@@ -78,14 +79,22 @@ impl From<sqlx::Error> for ApiError {
 impl From<object_store::Error> for ApiError {
     fn from(error: object_store::Error) -> Self {
         tracing::error!(error = &error as &dyn std::error::Error, "the blob store fails");
-        Self::unavailable(150_006, "CF-BlobstoreUnavailable", "The platform's blob store cannot be used now. Try again later.")
+        Self::unavailable(
+            150_006,
+            "CF-BlobstoreUnavailable",
+            "The platform's blob store cannot be used now. Try again later.",
+        )
     }
 }
 
 impl From<cupola_bus::Error> for ApiError {
     fn from(error: cupola_bus::Error) -> Self {
         tracing::error!(error = &error as &dyn std::error::Error, "the bus fails");
-        Self::unavailable(10001, "CF-ServiceUnavailable", "The platform's message bus cannot be used now. Try again later.")
+        Self::unavailable(
+            10001,
+            "CF-ServiceUnavailable",
+            "The platform's message bus cannot be used now. Try again later.",
+        )
     }
 }
 
@@ -93,6 +102,10 @@ impl From<std::io::Error> for ApiError {
     /// Of files that are being received.
     fn from(error: std::io::Error) -> Self {
         tracing::error!(error = &error as &dyn std::error::Error, "a file cannot be used");
-        Self::unavailable(10001, "CF-ServiceUnavailable", "The platform cannot store files now. Try again later.")
+        Self::unavailable(
+            10001,
+            "CF-ServiceUnavailable",
+            "The platform cannot store files now. Try again later.",
+        )
     }
 }

@@ -18,12 +18,14 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Input<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, context: &Shared) -> Result<Self, ApiError> {
-        let bytes = Bytes::from_request(request, context)
-            .await
-            .map_err(|error| ApiError::new(error.status().as_u16(), 10004, "CF-InvalidRequest", error.body_text()))?;
+        let bytes = Bytes::from_request(request, context).await.map_err(|error| {
+            ApiError::new(error.status().as_u16(), 10004, "CF-InvalidRequest", error.body_text())
+        })?;
         let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
         serde_json::from_slice(text).map(Input).map_err(|error| match error.classify() {
-            Category::Data => ApiError::unprocessable(format!("The request's body is not as expected: {error}.")),
+            Category::Data => {
+                ApiError::unprocessable(format!("The request's body is not as expected: {error}."))
+            }
             Category::Io | Category::Syntax | Category::Eof => {
                 let detail = format!("Request invalid due to parse error: {error}");
                 ApiError::new(400, 1001, "CF-MessageParseError", detail)
@@ -50,7 +52,9 @@ impl Params {
     pub(crate) fn number<T: std::str::FromStr>(&self, name: &str, default: T) -> Result<T, ApiError> {
         match self.get(name) {
             None => Ok(default),
-            Some(text) => text.parse().map_err(|_| bad_query(&format!("{name} must be a number, not {text:?}"))),
+            Some(text) => {
+                text.parse().map_err(|_| bad_query(&format!("{name} must be a number, not {text:?}")))
+            }
         }
     }
 

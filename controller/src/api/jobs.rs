@@ -24,7 +24,8 @@ async fn show(
     base: Base,
     Path(guid): Path<String>,
 ) -> Result<Json<Job>, ApiError> {
-    let row: JobRow = store::get(&context.pool, "jobs", &guid).await?.ok_or_else(|| ApiError::not_found("Job"))?;
+    let row: JobRow =
+        store::get(&context.pool, "jobs", &guid).await?.ok_or_else(|| ApiError::not_found("Job"))?;
     Ok(Json(Job {
         links: [("self".to_owned(), Link::get(base.url(&format!("/v3/jobs/{}", row.guid))))].into(),
         state: if row.state == "COMPLETE" { JobStatus::Complete } else { JobStatus::Failed },

@@ -38,7 +38,10 @@ async fn login(State(context): State<Shared>, base: Base) -> Json<LoginInfo> {
             ("password".to_owned(), prompt("password", "Password")),
         ]),
         links: BTreeMap::from([("login".to_owned(), base.url("")), ("uaa".to_owned(), base.url(""))]),
-        app: BTreeMap::from([("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()), ("name".to_owned(), context.config.domain.clone())]),
+        app: BTreeMap::from([
+            ("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+            ("name".to_owned(), context.config.domain.clone()),
+        ]),
     })
 }
 
@@ -51,11 +54,22 @@ fn refuse(status: StatusCode, error: &str, description: &str) -> Response {
 async fn token(State(context): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
     let form: BTreeMap<String, String> = form_urlencoded::parse(&body).into_owned().collect();
     if client(&headers, &form) != Some((CLI_CLIENT.to_owned(), String::new())) {
-        return refuse(StatusCode::UNAUTHORIZED, "unauthorized", "Bad credentials of the client: it is cf, with an empty secret");
+        return refuse(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "Bad credentials of the client: it is cf, with an empty secret",
+        );
     }
     let field = |name: &str| form.get(name).cloned();
-    let request = match (field("grant_type").as_deref(), field("username"), field("password"), field("refresh_token")) {
-        (Some("password"), Some(username), Some(password), _) => TokenRequest::Password { username, password },
+    let request = match (
+        field("grant_type").as_deref(),
+        field("username"),
+        field("password"),
+        field("refresh_token"),
+    ) {
+        (Some("password"), Some(username), Some(password), _) => {
+            TokenRequest::Password { username, password }
+        }
         (Some("refresh_token"), _, _, Some(refresh_token)) => TokenRequest::RefreshToken { refresh_token },
         (Some("password" | "refresh_token"), ..) => {
             return refuse(StatusCode::BAD_REQUEST, "invalid_request", "The grant lacks a field");
@@ -70,7 +84,11 @@ async fn token(State(context): State<Shared>, headers: HeaderMap, body: Bytes) -
         Ok(None) => refuse(StatusCode::UNAUTHORIZED, "unauthorized", "Bad credentials"),
         Err(error) => {
             tracing::error!(error, "cannot grant a token");
-            refuse(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", "Tokens cannot be granted now: try again later")
+            refuse(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "temporarily_unavailable",
+                "Tokens cannot be granted now: try again later",
+            )
         }
     }
 }
@@ -78,7 +96,10 @@ async fn token(State(context): State<Shared>, headers: HeaderMap, body: Bytes) -
 /// The client's id and secret, from the header or the form.
 fn client(headers: &HeaderMap, form: &BTreeMap<String, String>) -> Option<(String, String)> {
     let Some(header) = headers.get(header::AUTHORIZATION) else {
-        return Some((form.get("client_id")?.clone(), form.get("client_secret").cloned().unwrap_or_default()));
+        return Some((
+            form.get("client_id")?.clone(),
+            form.get("client_secret").cloned().unwrap_or_default(),
+        ));
     };
     let (kind, encoded) = header.to_str().ok()?.split_once(' ')?;
     if !kind.eq_ignore_ascii_case("basic") {

@@ -58,7 +58,10 @@ where
         Some(text) => {
             let name = text.trim_start_matches(['-', '+']);
             let known = orders.iter().find(|known| **known == name);
-            (text.starts_with('-'), *known.ok_or_else(|| bad_query(&format!("order_by can be {}", orders.join(", "))))?)
+            (
+                text.starts_with('-'),
+                *known.ok_or_else(|| bad_query(&format!("order_by can be {}", orders.join(", "))))?,
+            )
         }
     };
     let offset = (page - 1).saturating_mul(per_page);
@@ -68,7 +71,12 @@ where
 }
 
 /// A page of what is not in the database.
-pub(crate) fn whole<T>(base: &Base, path: &str, params: &Params, resources: Vec<T>) -> Result<Page<T>, ApiError> {
+pub(crate) fn whole<T>(
+    base: &Base,
+    path: &str,
+    params: &Params,
+    resources: Vec<T>,
+) -> Result<Page<T>, ApiError> {
     let (page, per_page) = page_of(params)?;
     let total = resources.len() as u64;
     let skip = usize::try_from((page - 1).saturating_mul(per_page)).unwrap_or(usize::MAX);

@@ -33,7 +33,10 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/v3/apps/{guid}/processes/{kind}", get(of_app_one).patch(of_app_update))
         .route("/v3/apps/{guid}/processes/{kind}/stats", get(of_app_stats))
         .route("/v3/apps/{guid}/processes/{kind}/actions/scale", post(of_app_scale))
-        .route("/v3/apps/{guid}/processes/{kind}/instances/{index}", axum::routing::delete(of_app_stop_instance))
+        .route(
+            "/v3/apps/{guid}/processes/{kind}/instances/{index}",
+            axum::routing::delete(of_app_stop_instance),
+        )
 }
 
 fn show(base: &Base, row: AppRow) -> Process {

@@ -43,7 +43,10 @@ pub(super) fn itself(base: &Base, path: &str) -> Links {
 
 fn show_organization(base: &Base, row: OrganizationRow) -> Organization {
     let mut links = itself(base, &format!("/v3/organizations/{}", row.guid));
-    links.insert("domains".to_owned(), Link::get(base.url(&format!("/v3/organizations/{}/domains", row.guid))));
+    links.insert(
+        "domains".to_owned(),
+        Link::get(base.url(&format!("/v3/organizations/{}/domains", row.guid))),
+    );
     Organization {
         guid: row.guid,
         created_at: row.created_at,
@@ -217,7 +220,9 @@ async fn create_space(
     let organization = wish.relationships.organization.guid().unwrap_or_default().to_owned();
     let known: Option<OrganizationRow> = store::get(&context.pool, "organizations", &organization).await?;
     known.ok_or_else(|| {
-        ApiError::unprocessable("Invalid organization. Ensure the organization exists and you have access to it.")
+        ApiError::unprocessable(
+            "Invalid organization. Ensure the organization exists and you have access to it.",
+        )
     })?;
     let guid = match store::insert_space(&context.pool, &wish.name, &organization).await {
         Ok(guid) => guid,

@@ -40,8 +40,13 @@ impl Signer {
         // What does not decode is not handed to the verifier.
         URL_SAFE_NO_PAD.decode(signature).is_ok()
             && expires >= OffsetDateTime::now_utc().unix_timestamp()
-            && crypto::verify(signature, message(method, path, expires).as_bytes(), &self.verify, Algorithm::HS256)
-                .unwrap_or(false)
+            && crypto::verify(
+                signature,
+                message(method, path, expires).as_bytes(),
+                &self.verify,
+                Algorithm::HS256,
+            )
+            .unwrap_or(false)
     }
 
     fn signature(&self, method: &str, path: &str, expires: i64) -> String {

@@ -48,7 +48,11 @@ impl Tokens {
     }
 
     /// A new access token and what it says.
-    pub(crate) fn grant(&self, user: &UserRow, grant: &str) -> Result<(String, Claims), jsonwebtoken::errors::Error> {
+    pub(crate) fn grant(
+        &self,
+        user: &UserRow,
+        grant: &str,
+    ) -> Result<(String, Claims), jsonwebtoken::errors::Error> {
         let now = OffsetDateTime::now_utc().unix_timestamp();
         let mut scope = vec!["openid", "cloud_controller.read", "cloud_controller.write"];
         if user.admin {

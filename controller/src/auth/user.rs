@@ -14,7 +14,9 @@ impl User {
         if self.0.scope.iter().any(|scope| scope == "cloud_controller.admin") {
             Ok(())
         } else {
-            Err(ApiError::forbidden("You are not authorized to perform the requested action: it needs an administrator."))
+            Err(ApiError::forbidden(
+                "You are not authorized to perform the requested action: it needs an administrator.",
+            ))
         }
     }
 }
@@ -24,9 +26,14 @@ impl FromRequestParts<Shared> for User {
 
     async fn from_request_parts(parts: &mut Parts, context: &Shared) -> Result<Self, ApiError> {
         let Some(header) = parts.headers.get(axum::http::header::AUTHORIZATION) else {
-            return Err(ApiError::unauthenticated(10002, "CF-NotAuthenticated", "Authentication error: log in first."));
+            return Err(ApiError::unauthenticated(
+                10002,
+                "CF-NotAuthenticated",
+                "Authentication error: log in first.",
+            ));
         };
-        let invalid = || ApiError::unauthenticated(1000, "CF-InvalidAuthToken", "Invalid Auth Token: log in again.");
+        let invalid =
+            || ApiError::unauthenticated(1000, "CF-InvalidAuthToken", "Invalid Auth Token: log in again.");
         let text = header.to_str().map_err(|_| invalid())?;
         let (kind, token) = text.split_once(' ').ok_or_else(invalid)?;
         if !kind.eq_ignore_ascii_case("bearer") {

@@ -91,12 +91,14 @@ pub(crate) async fn last_build(pool: &Pool, app: &str) -> Result<Option<BuildRow
 }
 
 pub(crate) async fn insert_package(pool: &Pool, app: &str) -> Result<PackageRow> {
-    sqlx::query_as("INSERT INTO packages VALUES ($1, $2, 'AWAITING_UPLOAD', NULL, 0, NULL, $3, $3) RETURNING *")
-        .bind(new_guid())
-        .bind(app)
-        .bind(now())
-        .fetch_one(pool)
-        .await
+    sqlx::query_as(
+        "INSERT INTO packages VALUES ($1, $2, 'AWAITING_UPLOAD', NULL, 0, NULL, $3, $3) RETURNING *",
+    )
+    .bind(new_guid())
+    .bind(app)
+    .bind(now())
+    .fetch_one(pool)
+    .await
 }
 
 /// Moves a package from one state to another; says whether it was in the first one.
@@ -161,7 +163,10 @@ pub(crate) async fn has_file(pool: &Pool, sha1: &str, size: i64) -> Result<bool>
 
 /// Files that a package holds.
 pub(crate) async fn package_files(pool: &Pool, package: &str) -> Result<Vec<String>> {
-    sqlx::query_scalar("SELECT sha1 FROM package_files WHERE package_guid = $1").bind(package).fetch_all(pool).await
+    sqlx::query_scalar("SELECT sha1 FROM package_files WHERE package_guid = $1")
+        .bind(package)
+        .fetch_all(pool)
+        .await
 }
 
 /// Packages of an app, newest first.
@@ -205,11 +210,20 @@ pub(crate) async fn insert_build(pool: &Pool, build: &BuildRow) -> Result<()> {
 
 /// Builds of an app that are at work.
 pub(crate) async fn staging_builds(pool: &Pool, app: &str) -> Result<Vec<BuildRow>> {
-    sqlx::query_as("SELECT * FROM builds WHERE app_guid = $1 AND state = 'STAGING'").bind(app).fetch_all(pool).await
+    sqlx::query_as("SELECT * FROM builds WHERE app_guid = $1 AND state = 'STAGING'")
+        .bind(app)
+        .fetch_all(pool)
+        .await
 }
 
 /// What the stager has uploaded for a build that is at work; says whether it is.
-pub(crate) async fn build_uploaded(pool: &Pool, guid: &str, sha256: &str, sha1: &str, size: i64) -> Result<bool> {
+pub(crate) async fn build_uploaded(
+    pool: &Pool,
+    guid: &str,
+    sha256: &str,
+    sha1: &str,
+    size: i64,
+) -> Result<bool> {
     let done = sqlx::query(
         "UPDATE builds SET upload_sha256 = $2, upload_sha1 = $3, upload_size = $4, updated_at = $5 \
          WHERE guid = $1 AND state = 'STAGING'",
@@ -292,8 +306,10 @@ pub(crate) async fn droplet_named(pool: &Pool, sha256: &str) -> Result<bool> {
 
 /// Whether a file's bytes are named by a package.
 pub(crate) async fn resource_named(pool: &Pool, sha1: &str) -> Result<bool> {
-    let count: i64 =
-        sqlx::query_scalar("SELECT COUNT(*) FROM package_files WHERE sha1 = $1").bind(sha1).fetch_one(pool).await?;
+    let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM package_files WHERE sha1 = $1")
+        .bind(sha1)
+        .fetch_one(pool)
+        .await?;
     Ok(count > 0)
 }
 

@@ -35,7 +35,12 @@ pub(crate) async fn insert_route(
         .await
 }
 
-pub(crate) async fn find_route(pool: &Pool, host: &str, path: &str, domain: &str) -> Result<Option<RouteRow>> {
+pub(crate) async fn find_route(
+    pool: &Pool,
+    host: &str,
+    path: &str,
+    domain: &str,
+) -> Result<Option<RouteRow>> {
     sqlx::query_as("SELECT * FROM routes WHERE host = $1 AND path = $2 AND domain_guid = $3")
         .bind(host)
         .bind(path)
@@ -87,12 +92,14 @@ pub(crate) fn uri(host: &str, domain: &str, path: &str) -> String {
 
 /// Leads a route to an app; says whether it did not before.
 pub(crate) async fn insert_destination(pool: &Pool, route: &str, app: &str) -> Result<bool> {
-    let done = sqlx::query("INSERT INTO destinations VALUES ($1, $2, $3) ON CONFLICT (route_guid, app_guid) DO NOTHING")
-        .bind(new_guid())
-        .bind(route)
-        .bind(app)
-        .execute(pool)
-        .await?;
+    let done = sqlx::query(
+        "INSERT INTO destinations VALUES ($1, $2, $3) ON CONFLICT (route_guid, app_guid) DO NOTHING",
+    )
+    .bind(new_guid())
+    .bind(route)
+    .bind(app)
+    .execute(pool)
+    .await?;
     Ok(done.rows_affected() > 0)
 }
 

@@ -231,7 +231,6 @@ pub(crate) struct RouteRow {
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(crate) struct DestinationRow {
     pub guid: String,
-    pub route_guid: String,
     pub app_guid: String,
 }
 

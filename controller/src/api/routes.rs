@@ -1,0 +1,422 @@
+//! Routes, destinations, domains.
+
+use super::{
+    ApiError,
+    input::{Base, Input, Params},
+    jobs,
+    page::{self, Listing, by},
+    tenancy::itself,
+};
+use crate::{
+    auth::User,
+    config::is_domain,
+    context::{Context, Shared},
+    manifest::{RouteParts, check_host_and_path},
+    store::{self, DomainRow, Filter, RouteRow, SpaceRow},
+};
+use axum::{
+    Json, Router,
+    extract::{OriginalUri, Path, State},
+    http::{HeaderMap, StatusCode},
+    routing::{delete, get},
+};
+use cupola_protocol::api::{
+    CreateDomain, CreateRoute, Destination, DestinationApp, Destinations, Domain, DomainRelationships, Link,
+    Metadata, Page, ProcessType, Route, ToOne,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(super) fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/v3/routes", get(list).post(create))
+        .route("/v3/routes/{guid}", get(one).delete(remove))
+        .route("/v3/routes/{guid}/destinations", get(destinations).post(add).patch(replace))
+        .route("/v3/routes/{guid}/destinations/{destination}", delete(remove_destination))
+        .route("/v3/apps/{guid}/routes", get(of_app))
+        .route("/v3/domains", get(domains).post(create_domain))
+        .route("/v3/domains/{guid}", get(domain).delete(delete_domain))
+        .route("/v3/domains/{guid}/route_reservations", get(reservations))
+}
+
+pub(super) fn show_domain(base: &Base, row: DomainRow) -> Domain {
+    let path = format!("/v3/domains/{}", row.guid);
+    let mut links = itself(base, &path);
+    links.insert("route_reservations".to_owned(), Link::get(base.url(&format!("{path}/route_reservations"))));
+    Domain {
+        guid: row.guid,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+        name: row.name,
+        internal: false,
+        router_group: None,
+        supported_protocols: vec!["http".to_owned()],
+        relationships: DomainRelationships::default(),
+        metadata: Metadata::default(),
+        links,
+    }
+}
+
+async fn show_destinations(context: &Context, route: &str) -> Result<Vec<Destination>, ApiError> {
+    let rows = store::destinations(&context.pool, route).await?;
+    let show = |row: store::DestinationRow| Destination {
+        guid: Some(row.guid),
+        app: DestinationApp { guid: row.app_guid, process: Some(ProcessType { kind: "web".to_owned() }) },
+        weight: None,
+        port: None,
+        protocol: Some("http1".to_owned()),
+    };
+    Ok(rows.into_iter().map(show).collect())
+}
+
+async fn show(
+    context: &Context,
+    base: &Base,
+    domains: &[DomainRow],
+    row: RouteRow,
+) -> Result<Route, ApiError> {
+    let path = format!("/v3/routes/{}", row.guid);
+    let mut links = itself(base, &path);
+    links.insert("space".to_owned(), Link::get(base.url(&format!("/v3/spaces/{}", row.space_guid))));
+    links.insert("domain".to_owned(), Link::get(base.url(&format!("/v3/domains/{}", row.domain_guid))));
+    links.insert("destinations".to_owned(), Link::get(base.url(&format!("{path}/destinations"))));
+    let domain = domains.iter().find(|domain| domain.guid == row.domain_guid);
+    let domain = domain.map_or("", |domain| domain.name.as_str());
+    Ok(Route {
+        url: store::uri(&row.host, domain, &row.path),
+        destinations: show_destinations(context, &row.guid).await?,
+        guid: row.guid,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+        protocol: Some("http".to_owned()),
+        host: row.host,
+        path: row.path,
+        port: None,
+        relationships: BTreeMap::from([
+            ("space".to_owned(), ToOne::new(row.space_guid)),
+            ("domain".to_owned(), ToOne::new(row.domain_guid)),
+        ]),
+        metadata: Metadata::default(),
+        links,
+    })
+}
+
+async fn listed(
+    context: &Context,
+    base: &Base,
+    path: &str,
+    params: &Params,
+    more: Vec<Filter>,
+) -> Result<Json<Page<Route>>, ApiError> {
+    let filters = [
+        by(params, "guids", "guid IN (", ")"),
+        by(params, "hosts", "host IN (", ")"),
+        by(params, "paths", "path IN (", ")"),
+        by(params, "domain_guids", "domain_guid IN (", ")"),
+        by(params, "space_guids", "space_guid IN (", ")"),
+        by(params, "app_guids", "guid IN (SELECT route_guid FROM destinations WHERE app_guid IN (", "))"),
+        by(
+            params,
+            "organization_guids",
+            "space_guid IN (SELECT guid FROM spaces WHERE organization_guid IN (",
+            "))",
+        ),
+    ];
+    let filters = filters.into_iter().flatten().chain(more).collect();
+    let orders = &["created_at", "updated_at"];
+    let listing = Listing { base, path, params, table: "routes", filters, orders };
+    let mut page = page::rows::<RouteRow>(context, listing).await?;
+    let domains = store::domains(&context.pool).await?;
+    let mut routes = Vec::new();
+    for row in std::mem::take(&mut page.rows) {
+        routes.push(show(context, base, &domains, row).await?);
+    }
+    Ok(Json(page.of(routes)))
+}
+
+async fn list(
+    State(context): State<Shared>,
+    _: User,
+    base: Base,
+    uri: OriginalUri,
+    params: Params,
+) -> Result<Json<Page<Route>>, ApiError> {
+    listed(&context, &base, uri.path(), &params, Vec::new()).await
+}
+
+async fn of_app(
+    State(context): State<Shared>,
+    _: User,
+    base: Base,
+    uri: OriginalUri,
+    params: Params,
+    Path(guid): Path<String>,
+) -> Result<Json<Page<Route>>, ApiError> {
+    context.app(&guid).await?;
+    let filter =
+        Filter::new("guid IN (SELECT route_guid FROM destinations WHERE app_guid IN (", vec![guid], "))");
+    listed(&context, &base, uri.path(), &params, vec![filter]).await
+}
+
+async fn row(context: &Context, guid: &str) -> Result<RouteRow, ApiError> {
+    store::get(&context.pool, "routes", guid).await?.ok_or_else(|| ApiError::not_found("Route"))
+}
+
+async fn one(
+    State(context): State<Shared>,
+    _: User,
+    base: Base,
+    Path(guid): Path<String>,
+) -> Result<Json<Route>, ApiError> {
+    let domains = store::domains(&context.pool).await?;
+    let row = row(&context, &guid).await?;
+    Ok(Json(show(&context, &base, &domains, row).await?))
+}
+
+async fn create(
+    State(context): State<Shared>,
+    _: User,
+    base: Base,
+    Input(wish): Input<CreateRoute>,
+) -> Result<(StatusCode, Json<Route>), ApiError> {
+    let sides = &wish.relationships;
+    let space: Option<SpaceRow> =
+        store::get(&context.pool, "spaces", sides.space.guid().unwrap_or_default()).await?;
+    let space = space.ok_or_else(|| {
+        ApiError::unprocessable("Invalid space. Ensure that the space exists and you have access.")
+    })?;
+    let domains = store::domains(&context.pool).await?;
+    let wanted = sides.domain.guid().unwrap_or_default();
+    let domain = domains.iter().find(|domain| domain.guid == wanted).ok_or_else(|| {
+        ApiError::unprocessable("Invalid domain. Ensure that the domain exists and you have access.")
+    })?;
+    let host = wish.host.to_lowercase();
+    let path = wish.path.trim_end_matches('/').to_owned();
+    check_host_and_path(&host, &path)?;
+    let parts = RouteParts { host, domain_guid: domain.guid.clone(), path };
+    context.check_route_free(&space, &parts).await?;
+    let inserted =
+        store::insert_route(&context.pool, &parts.host, &parts.path, &domain.guid, &space.guid).await;
+    let row = match inserted {
+        Ok(row) => row,
+        Err(error) if store::is_duplicate(&error) => {
+            let uri = store::uri(&parts.host, &domain.name, &parts.path);
+            return Err(ApiError::unprocessable(format!("Route already exists: {uri}.")));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    context.routes_changed.notify_one();
+    Ok((StatusCode::CREATED, Json(show(&context, &base, &domains, row).await?)))
+}
+
+async fn remove(
+    State(context): State<Shared>,
+    _: User,
+    base: Base,
+    Path(guid): Path<String>,
+) -> Result<(StatusCode, HeaderMap), ApiError> {
+    row(&context, &guid).await?;
+    let apps = store::destinations(&context.pool, &guid).await?;
+    store::delete(&context.pool, "routes", &guid).await?;
+    context.routes_changed.notify_one();
+    for destination in apps {
+        context.routes_of_app_changed(&destination.app_guid).await?;
+    }
+    jobs::done(&context, &base, "route.delete").await
+}
+
+async fn answer(context: &Context, base: &Base, guid: &str) -> Result<Json<Destinations>, ApiError> {
+    let path = format!("/v3/routes/{guid}");
+    let mut links = itself(base, &format!("{path}/destinations"));
+    links.insert("route".to_owned(), Link::get(base.url(&path)));
+    Ok(Json(Destinations { destinations: show_destinations(context, guid).await?, links }))
+}
+
+async fn destinations(
+    State(context): State<Shared>,
+    _: User,
+    base: Base,
+    Path(guid): Path<String>,
+) -> Result<Json<Destinations>, ApiError> {
+    row(&context, &guid).await?;
+    answer(&context, &base, &guid).await
+}
+
+/// The apps of the wished destinations, of which every one exists in the route's space.
+async fn wished(
+    context: &Context,
+    route: &RouteRow,
+    wish: &Destinations,
+) -> Result<BTreeSet<String>, ApiError> {
+    let mut apps = BTreeSet::new();
+    for destination in &wish.destinations {
+        if destination.weight.is_some() || destination.port.is_some() {
+            return Err(ApiError::unprocessable(
+                "Weights and ports of destinations are not supported yet: leave them out.",
+            ));
+        }
+        if destination.app.process.as_ref().is_some_and(|process| process.kind != "web") {
+            return Err(ApiError::unprocessable("Destinations can only be the process web."));
+        }
+        let app = context.app(&destination.app.guid).await.map_err(|_| {
+            ApiError::unprocessable(format!(
+                "App(s) with guid(s) \"{}\" do not exist or you do not have access.",
+                destination.app.guid
+            ))
+        })?;
+        if app.space_guid != route.space_guid {
+            return Err(ApiError::unprocessable(
+                "Routes cannot be mapped to destinations in different spaces",
+            ));
+        }
+        apps.insert(app.guid);
+    }
+    Ok(apps)
+}
+
+async fn add(
+    State(context): State<Shared>,
+    _: User,
+    base: Base,
+    Path(guid): Path<String>,
+    Input(wish): Input<Destinations>,
+) -> Result<Json<Destinations>, ApiError> {
+    let route = row(&context, &guid).await?;
+    for app in wished(&context, &route, &wish).await? {
+        if store::insert_destination(&context.pool, &guid, &app).await? {
+            context.routes_of_app_changed(&app).await?;
+        }
+    }
+    answer(&context, &base, &guid).await
+}
+
+async fn replace(
+    State(context): State<Shared>,
+    _: User,
+    base: Base,
+    Path(guid): Path<String>,
+    Input(wish): Input<Destinations>,
+) -> Result<Json<Destinations>, ApiError> {
+    let route = row(&context, &guid).await?;
+    let wished = wished(&context, &route, &wish).await?;
+    for old in store::destinations(&context.pool, &guid).await? {
+        if !wished.contains(&old.app_guid) {
+            store::delete(&context.pool, "destinations", &old.guid).await?;
+            context.routes_of_app_changed(&old.app_guid).await?;
+        }
+    }
+    for app in wished {
+        if store::insert_destination(&context.pool, &guid, &app).await? {
+            context.routes_of_app_changed(&app).await?;
+        }
+    }
+    answer(&context, &base, &guid).await
+}
+
+async fn remove_destination(
+    State(context): State<Shared>,
+    _: User,
+    Path((guid, destination)): Path<(String, String)>,
+) -> Result<StatusCode, ApiError> {
+    row(&context, &guid).await?;
+    let all = store::destinations(&context.pool, &guid).await?;
+    let found = all.into_iter().find(|one| one.guid == destination).ok_or_else(|| {
+        ApiError::unprocessable(
+            "Unable to unmap route from destination. Ensure the route has a destination with this guid.",
+        )
+    })?;
+    store::delete(&context.pool, "destinations", &found.guid).await?;
+    context.routes_of_app_changed(&found.app_guid).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn domains(
+    State(context): State<Shared>,
+    _: User,
+    base: Base,
+    uri: OriginalUri,
+    params: Params,
+) -> Result<Json<Page<Domain>>, ApiError> {
+    let filters = [by(&params, "names", "name IN (", ")"), by(&params, "guids", "guid IN (", ")")];
+    let listing = Listing {
+        base: &base,
+        path: uri.path(),
+        params: &params,
+        table: "domains",
+        filters: filters.into_iter().flatten().collect(),
+        orders: &["created_at", "updated_at", "name"],
+    };
+    Ok(Json(page::rows(&context, listing).await?.show(|row| show_domain(&base, row))))
+}
+
+async fn domain_row(context: &Context, guid: &str) -> Result<DomainRow, ApiError> {
+    store::get(&context.pool, "domains", guid).await?.ok_or_else(|| ApiError::not_found("Domain"))
+}
+
+async fn domain(
+    State(context): State<Shared>,
+    _: User,
+    base: Base,
+    Path(guid): Path<String>,
+) -> Result<Json<Domain>, ApiError> {
+    Ok(Json(show_domain(&base, domain_row(&context, &guid).await?)))
+}
+
+async fn create_domain(
+    State(context): State<Shared>,
+    user: User,
+    base: Base,
+    Input(wish): Input<CreateDomain>,
+) -> Result<(StatusCode, Json<Domain>), ApiError> {
+    user.must_be_admin()?;
+    let name = wish.name.to_lowercase();
+    if !is_domain(&name) || !name.contains('.') {
+        return Err(ApiError::unprocessable(format!(
+            "{name:?} is not a domain name, such as apps.example.com."
+        )));
+    }
+    let guid = match store::insert_domain(&context.pool, &name).await {
+        Ok(guid) => guid,
+        Err(error) if store::is_duplicate(&error) => {
+            return Err(ApiError::unprocessable(format!("The domain name \"{name}\" is already in use")));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Ok((StatusCode::CREATED, Json(show_domain(&base, domain_row(&context, &guid).await?))))
+}
+
+async fn delete_domain(
+    State(context): State<Shared>,
+    user: User,
+    base: Base,
+    Path(guid): Path<String>,
+) -> Result<(StatusCode, HeaderMap), ApiError> {
+    user.must_be_admin()?;
+    let domain = domain_row(&context, &guid).await?;
+    if domain.name == context.config.domain {
+        return Err(ApiError::unprocessable("The platform's own domain cannot be deleted."));
+    }
+    match store::delete(&context.pool, "domains", &guid).await {
+        Ok(_) => jobs::done(&context, &base, "domain.delete").await,
+        Err(error)
+            if error
+                .as_database_error()
+                .is_some_and(sqlx::error::DatabaseError::is_foreign_key_violation) =>
+        {
+            Err(ApiError::unprocessable("The domain has routes: delete those first."))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a route exists: `cf check-route`.
+async fn reservations(
+    State(context): State<Shared>,
+    _: User,
+    params: Params,
+    Path(guid): Path<String>,
+) -> Result<Json<serde_json::Value>, ApiError> {
+    domain_row(&context, &guid).await?;
+    let (host, path) = (params.get("host").unwrap_or_default(), params.get("path").unwrap_or_default());
+    let found = store::find_route(&context.pool, host, path, &guid).await?.is_some();
+    Ok(Json(serde_json::json!({"matching_route": found})))
+}
