@@ -101,11 +101,6 @@ pub(crate) fn is_duplicate(error: &sqlx::Error) -> bool {
 }
 
 #[cfg(test)]
-pub(crate) async fn test_pool(dir: &Path) -> Pool {
-    open(&dir.join("test.db")).await.expect("a new database opens")
-}
-
-#[cfg(test)]
 mod tests {
     use super::*;
 
