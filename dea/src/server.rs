@@ -16,7 +16,7 @@ use crate::{
     stats::Readings,
 };
 use cupola_protocol::{
-    AppId, InstanceId,
+    AppId, DeaId, InstanceId,
     component::Announce,
     dea::{Advertise, Heartbeat, Hello, InstanceState, Placement, Shutdown},
     droplet::ExitReason,
@@ -56,6 +56,11 @@ pub struct Server {
 }
 
 impl Server {
+    /// Which agent this is.
+    pub fn id(&self) -> &DeaId {
+        &self.node.id
+    }
+
     /// Runs until `shutdown`, then ends or leaves its instances as configured.
     ///
     /// # Errors

@@ -63,7 +63,7 @@ pub struct Actual {
     /// Instances that have ended, so that no crash is counted twice.
     ended: BTreeMap<InstanceId, Moment>,
     /// Slots whose instance went with its agent: started again at once.
-    moved: BTreeSet<Slot>,
+    moved: BTreeMap<Slot, Moment>,
     /// Starts that were asked for and have not shown an effect yet.
     starts: BTreeMap<Slot, Moment>,
     /// Stops that were asked for.
@@ -157,7 +157,7 @@ impl Actual {
             }
             ExitReason::DeaShutdown | ExitReason::DeaEvacuation => {
                 self.remove(&exited.instance, now);
-                self.moved.insert(slot);
+                self.moved.insert(slot, now);
             }
             ExitReason::Stopped => drop(self.remove(&exited.instance, now)),
         }
@@ -209,6 +209,7 @@ impl Actual {
         self.ended.retain(|id, at| reported.contains_key(id) || now.saturating_sub(*at) <= memory);
         let settled = config.grace().max(ttl) * 2;
         self.vacated.retain(|_, at| now.saturating_sub(*at) <= settled);
+        self.moved.retain(|_, at| now.saturating_sub(*at) <= settled);
         self.starts.retain(|_, at| now.saturating_sub(*at) <= settled);
         self.stops.retain(|_, at| now.saturating_sub(*at) <= settled);
     }
@@ -265,7 +266,7 @@ impl Actual {
 
     /// Whether a slot's instance went with its agent.
     pub fn is_moved(&self, slot: &Slot) -> bool {
-        self.moved.contains(slot)
+        self.moved.contains_key(slot)
     }
 
     /// Whether a start was asked for so recently that its effect may not have shown.

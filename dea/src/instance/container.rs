@@ -63,8 +63,7 @@ pub(crate) async fn prepare(node: &Node, record: &Record, droplet: &Path) -> Res
     node.warden.create(request).await.map_err(|error| failed("make the container", &error))?;
     let created = begun.elapsed();
 
-    let address = connect(node, record, &handle).await?;
-    let info = unpack(node, record, &handle).await?;
+    let (address, info) = tokio::try_join!(connect(node, record, &handle), unpack(node, record, &handle))?;
     let unpacked = begun.elapsed();
     // Only now: unpacking must not count against small apps.
     limit_memory(node, &handle, limits.mem.bytes().0).await?;
