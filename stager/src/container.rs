@@ -6,6 +6,7 @@ use crate::{
 };
 use cupola_protocol::{Mebibytes, dea::EgressRule, logs::Stream};
 use std::{path::Path, time::Duration};
+use tokio::time::timeout;
 use warden_client::{
     Client, Error, Name, Output,
     message::{
@@ -22,6 +23,9 @@ const OUTPUT_RING_BYTES: u64 = 4 << 20;
 
 /// How often a broken stream of output is taken up again.
 const RECONNECTS: u32 = 10;
+
+/// How long making or destroying a container may take before something must be wrong with the warden.
+const LIFE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Pause between two tries to destroy a container.
 const DESTROY_PAUSE: Duration = Duration::from_secs(1);
@@ -72,13 +76,13 @@ impl Container {
             ..CreateRequest::default()
         };
         let container = Self { warden, handle, processes: limits.processes };
-        match container.set_up(request, limits, egress).await {
-            Ok(()) => Ok(container),
-            Err(error) => {
-                container.destroy().await;
-                Err(Failure::internal(Phase::Create)(error))
-            }
-        }
+        let failure = match timeout(LIFE_TIMEOUT, container.set_up(request, limits, egress)).await {
+            Ok(Ok(())) => return Ok(container),
+            Ok(Err(error)) => Failure::internal(Phase::Create)(error),
+            Err(late) => Failure::internal(Phase::Create)(late),
+        };
+        container.destroy().await;
+        Err(failure)
     }
 
     async fn set_up(
@@ -176,12 +180,13 @@ impl Container {
 /// Destroys a container, whatever state it is in.
 pub(crate) async fn destroy(warden: &Client, handle: &str) {
     for attempt in 1..=DESTROY_TRIES {
-        match warden.destroy(handle).await {
-            Ok(()) => return,
-            Err(error) if error.is_unknown_handle() => return,
-            Err(error) => {
+        match timeout(LIFE_TIMEOUT, warden.destroy(handle)).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) if error.is_unknown_handle() => return,
+            Ok(Err(error)) => {
                 tracing::warn!(handle, attempt, %error, "a staging container could not be destroyed")
             }
+            Err(late) => tracing::warn!(handle, attempt, %late, "a staging container could not be destroyed"),
         }
         tokio::time::sleep(DESTROY_PAUSE).await;
     }
