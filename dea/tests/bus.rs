@@ -275,3 +275,29 @@ async fn a_flood_of_lines_is_cut_and_counted() {
     world.wait("every line is passed or counted", |heard| dropped(heard) + passed(heard) == lines).await;
     world.heard(|heard| assert!(dropped(heard) > lines / 2));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bus_that_is_away_disturbs_no_instance_and_then_hears_everything() {
+    let mut world = World::new().await;
+    let stays = world.run(&world.message("stays")).await;
+    let ends = world.run(&world.message("ends")).await;
+    world.kill_bus();
+    world.warden.write(&world.handle(&stays), "stdout", "meanwhile\n");
+    world.warden.exit(&world.handle(&ends), 5);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.heard(|heard| {
+        heard.heartbeats.clear();
+        heard.registers.clear();
+    });
+    world.restart_bus();
+    world.wait_for_state(&stays, InstanceState::Running).await;
+    world
+        .wait("its route", |heard| {
+            heard.registers.iter().any(|route| route.private_instance_id.as_ref() == Some(&stays))
+        })
+        .await;
+    world.wait("meanwhile", |heard| heard.lines.contains(&"meanwhile".to_owned())).await;
+    world.wait_for_state(&ends, InstanceState::Crashed).await;
+    world.wait("the exit", |heard| heard.exits.iter().any(|exit| exit.exit_status == 5)).await;
+    world.heard(|heard| assert_eq!(heard.exits.len(), 1, "{:?}", heard.exits));
+}

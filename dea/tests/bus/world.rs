@@ -56,6 +56,7 @@ pub(crate) struct World {
     agent: Option<(JoinHandle<Result<(), dea::Error>>, CancellationToken)>,
     nats_config: cupola_bus::Config,
     nats: Child,
+    nats_port: u16,
     directory: TempDir,
 }
 
@@ -71,11 +72,7 @@ impl World {
         let directory = tempfile::tempdir().unwrap();
         make_stack(&directory.path().join("stacks"));
         let port = StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let nats = Command::new("nats-server")
-            .args(["-a", "127.0.0.1", "-p", &port.to_string()])
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("nats-server must be installed: apt-get install nats-server");
+        let nats = start_nats(port);
         let nats_config =
             cupola_bus::Config { servers: vec![format!("nats://127.0.0.1:{port}")], ..Default::default() };
         let bus = connect(&nats_config).await;
@@ -91,8 +88,18 @@ impl World {
         };
         let droplet_url = serve_droplet().await;
         let warden = FakeWarden::start(socket);
-        let mut world =
-            Self { warden, bus, config, heard, droplet_url, agent: None, nats_config, nats, directory };
+        let mut world = Self {
+            warden,
+            bus,
+            config,
+            heard,
+            droplet_url,
+            agent: None,
+            nats_config,
+            nats,
+            nats_port: port,
+            directory,
+        };
         world.start_agent().await;
         world
     }
@@ -115,6 +122,15 @@ impl World {
         let (task, shutdown) = self.agent.take().unwrap();
         shutdown.cancel();
         task.await.unwrap().unwrap();
+    }
+
+    pub(crate) fn kill_bus(&mut self) {
+        self.nats.kill().unwrap();
+        self.nats.wait().unwrap();
+    }
+
+    pub(crate) fn restart_bus(&mut self) {
+        self.nats = start_nats(self.nats_port);
     }
 
     pub(crate) fn id(&self) -> DeaId {
@@ -194,6 +210,14 @@ impl World {
 
 pub(crate) fn last_beat<'a>(heard: &'a Heard, instance: &InstanceId) -> Option<&'a InstanceHeartbeat> {
     heard.heartbeats.last()?.droplets.iter().find(|beat| beat.instance == *instance)
+}
+
+fn start_nats(port: u16) -> Child {
+    Command::new("nats-server")
+        .args(["-a", "127.0.0.1", "-p", &port.to_string()])
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("nats-server must be installed: apt-get install nats-server")
 }
 
 async fn connect(config: &cupola_bus::Config) -> Bus {
