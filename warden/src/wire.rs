@@ -15,6 +15,8 @@
 mod job;
 mod message;
 mod plan;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::OsString;
 use std::fmt;

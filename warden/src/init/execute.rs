@@ -20,6 +20,9 @@ use std::path::Path;
 /// Where programs are looked for when the job's environment has no `PATH`.
 const PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// Added to what the kernel's memory killer thinks of a job, in thousandths of the memory limit.
+const OOM_SCORE: &str = "200";
+
 /// The container's ordinary user.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Vcap {
@@ -84,11 +87,13 @@ fn execute(spec: &JobSpec, vcap: Vcap, ends: [&OwnedFd; 3], report: &OwnedFd) ->
         .and_then(|()| dup2_stderr(stderr))
         .map_err(failed("connect standard input and output", none))?;
     // Before the working directory is entered: a path through /proc/self/fd must find no descriptor of the init.
-    sys::fd::close_from(3, Some(report.as_fd())).map_err(|error| from_io("close descriptors", error))?;
+    sys::fd::close_all_but(&[report.as_fd()]).map_err(|error| from_io("close descriptors", error))?;
     for limit in &spec.rlimits {
         process::set_rlimit(limit.resource, limit.soft, limit.hard)
             .map_err(|error| from_io("set a resource limit", error))?;
     }
+    // When memory runs out, the kernel takes a job before the init. A kernel that refuses has its reasons.
+    let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
     become_user(spec.user, vcap)?;
     process::reset_signals().map_err(|error| from_io("reset the signals", error))?;
     chdir(&spec.cwd).map_err(failed("enter the working directory", &spec.cwd))?;

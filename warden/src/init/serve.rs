@@ -15,8 +15,8 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{SockFlag, accept4, getsockopt, sockopt};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Instant;
 
 /// Most connections at once; more wait in the socket's queue.
@@ -252,7 +252,8 @@ impl Init {
             Ok(None) => {
                 let connection = self.connections.swap_remove(at);
                 let vcap = self.vcap;
-                let result = become_worker(user, vcap).and_then(|()| work(File::from(data)));
+                let result = become_worker(user, vcap, &[connection.as_fd(), data.as_fd()]);
+                let result = result.and_then(|()| work(File::from(data)));
                 let reply = result.map_or_else(InitReply::Failed, |()| InitReply::Done);
                 let _ = connection.into_channel().send(&reply.encode(), &[]);
                 process::exit_now(0)
@@ -291,10 +292,14 @@ impl Init {
     }
 }
 
-/// Prepares the child that packs or unpacks.
-fn become_worker(user: JobUser, vcap: Vcap) -> Result<(), Failure> {
-    process::reset_signals()
-        .map_err(|error| Failure::new("reset the signals", "", error.raw_os_error().unwrap_or(0)))?;
-    nix::unistd::setsid().map_err(|errno| Failure::new("start a session", "", errno as i32))?;
+/// Prepares the child that packs or unpacks. It keeps nothing of the init but its stream and its connection, so that a
+/// path through `/proc/self/fd` leads nowhere.
+fn become_worker(user: JobUser, vcap: Vcap, keep: &[BorrowedFd<'_>]) -> Result<(), Failure> {
+    let failed = |step: &'static str| {
+        move |error: io::Error| Failure::new(step, "", error.raw_os_error().unwrap_or(0))
+    };
+    sys::fd::close_all_but(keep).map_err(failed("close descriptors"))?;
+    process::reset_signals().map_err(failed("reset the signals"))?;
+    nix::unistd::setsid().map_err(io::Error::from).map_err(failed("start a session"))?;
     execute::become_user(user, vcap)
 }

@@ -46,18 +46,18 @@ pub(crate) fn inherited(number: RawFd) -> Option<OwnedFd> {
     open.then(|| adopt(number)).flatten()
 }
 
-/// Closes every descriptor from `first` on, except `keep`.
-pub(crate) fn close_from(first: RawFd, keep: Option<BorrowedFd<'_>>) -> io::Result<()> {
-    let keep = keep.map_or(-1, |fd| fd.as_raw_fd());
-    match keep >= first {
-        true => {
-            if keep > first {
-                close_range(first, keep - 1, 0)?;
-            }
-            close_range(keep + 1, RawFd::MAX, 0)
+/// Closes every descriptor but standard input, output and error and `keep`.
+pub(crate) fn close_all_but(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut keep: Vec<RawFd> = keep.iter().map(|fd| fd.as_raw_fd()).filter(|fd| *fd > 2).collect();
+    keep.sort_unstable();
+    let mut first = 3;
+    for fd in keep {
+        if fd > first {
+            close_range(first, fd - 1, 0)?;
         }
-        false => close_range(first, RawFd::MAX, 0),
+        first = fd + 1;
     }
+    close_range(first, RawFd::MAX, 0)
 }
 
 /// Every descriptor but standard input, output and error closes when a program is executed, except `keep`.

@@ -40,7 +40,8 @@ pub enum CgroupEntry {
         /// The container's cgroup directory.
         dir: PathBuf,
     },
-    /// cgroup v1: the `tasks` file of the container's directory in each hierarchy.
+    /// cgroup v1: the `tasks` file of the container's directory in each hierarchy. They are entered first: a devices
+    /// hierarchy must allow making (`m`) the nodes null, zero, full, random, urandom and tty.
     V1 {
         /// The files; empty means no cgroup at all.
         tasks: Vec<PathBuf>,

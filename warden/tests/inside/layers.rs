@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
-use warden::wire::{JobUser, Layer, Upper};
+use warden::wire::{CgroupEntry, JobUser, Layer, Upper};
 
 fn run(program: &str, arguments: &[&str]) {
     let output = Command::new(program).args(arguments).output();
@@ -86,6 +86,25 @@ fn a_layer_that_is_missing_is_named() {
     fs::write(&bad, vec![7; 8192]).unwrap();
     draft.plan.lowers = vec![Layer::Erofs(bad)];
     assert_eq!(draft.build().map(|_| ()).unwrap_err().step, "mount the image");
+}
+
+#[test]
+fn a_container_starts_in_a_cgroup_of_version_2() {
+    let mut draft = draft();
+    let root = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(Path::new);
+    let root =
+        root.into_iter().find(|path| path.join("cgroup.procs").exists()).expect("cgroup v2 is mounted");
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap();
+    let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap().to_owned();
+    let directory = root.join(own).join(format!("cupola-{}-v2", draft.plan.id));
+    fs::create_dir(&directory).unwrap();
+    draft.plan.cgroup = CgroupEntry::V2 { dir: directory.clone() };
+    draft.cgroups.push(directory.clone());
+    let container = draft.build().unwrap();
+    let inside = fs::read_to_string(directory.join("cgroup.procs")).unwrap();
+    assert_eq!(inside, format!("{}\n", container.spawned.pid));
+    let (out, _, _) = container.sh(JobUser::Vcap, "grep ^0:: /proc/self/cgroup");
+    assert_eq!(out, "0::/\n");
 }
 
 /// Prints what a start costs; asserts only what no machine should miss.

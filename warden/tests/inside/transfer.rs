@@ -133,3 +133,15 @@ fn the_ordinary_user_cannot_be_given_more() {
     assert!(pack(&container, "/home/vcap/secret").is_err());
     assert_eq!(pack(&container, "/home/vcap/none").unwrap_err().errno, nix::errno::Errno::ENOENT as i32);
 }
+
+#[test]
+fn a_path_through_the_inits_descriptors_leads_nowhere() {
+    let container = container();
+    for fd in 3..20 {
+        let (reading, writing) = pipe().unwrap();
+        let path = format!("/proc/self/fd/{fd}/");
+        let transfer = container.client.pack(Path::new(&path), JobUser::Root, writing).unwrap();
+        File::from(reading).read_to_end(&mut Vec::new()).unwrap();
+        assert!(transfer.finish().is_err(), "{path} was packed");
+    }
+}
