@@ -30,17 +30,19 @@ pub(crate) fn init_program() -> &'static Path {
         // target/debug/deps/<test> -> target
         let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned();
         let path = target.join("x86_64-unknown-linux-gnu/debug/warden-init");
-        let status = Command::new(env!("CARGO"))
+        let built = match Command::new(env!("CARGO"))
             .args(["build", "--quiet", "-p", "warden", "--no-default-features", "--bin", "warden-init"])
             .args(["--target", "x86_64-unknown-linux-gnu"])
             .env("RUSTFLAGS", "-C target-feature=+crt-static")
             .env("CARGO_TARGET_DIR", &target)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
             .status()
-            .expect("cargo runs");
-        assert!(
-            status.success() && path.exists(),
-            "the static warden-init cannot be built; try `make build`"
-        );
+        {
+            Ok(status) => status.success(),
+            // A machine that has only the programs, as the tests' virtual one.
+            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        };
+        assert!(built && path.exists(), "the static warden-init cannot be built; try `make build`");
         path
     })
 }

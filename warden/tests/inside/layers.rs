@@ -1,129 +1,217 @@
-//! The root's layers: EROFS images shared by containers, a writable layer of its own size.
+//! What a container's root is made of, and images that mean harm.
 
-use crate::container::{Container, draft};
+use crate::container::{draft, wait_for};
+use nix::errno::Errno;
 use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
-use warden::wire::{CgroupEntry, JobUser, Layer, Upper};
+use std::time::{Duration, Instant};
+use warden::sys::loopdev;
+use warden::wire::{Bind, JobUser, Layer, Upper};
 
 fn run(program: &str, arguments: &[&str]) {
-    let output = Command::new(program).args(arguments).output();
-    let output = output.unwrap_or_else(|error| {
-        panic!("{program} cannot be run ({error}): run `make test`, which installs it")
-    });
-    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-fn image(directory: &Path, name: &str, file: &str) -> std::path::PathBuf {
-    let tree = directory.join(format!("{name}.tree"));
-    fs::create_dir_all(tree.join("opt")).unwrap();
-    fs::write(tree.join("opt").join(file), name).unwrap();
-    let image = directory.join(format!("{name}.erofs"));
-    run("mkfs.erofs", &["-zlz4", image.to_str().unwrap(), tree.to_str().unwrap()]);
-    image
+    let output = Command::new(program).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
-fn images_are_layers_and_belong_to_the_containers_root() {
-    let images = tempfile::tempdir().unwrap();
-    let (one, two) = (image(images.path(), "one", "same"), image(images.path(), "two", "same"));
-    let build = || -> Container {
-        let mut draft = draft();
-        draft.plan.lowers.insert(0, Layer::Erofs(two.clone()));
-        draft.plan.lowers.insert(0, Layer::Erofs(one.clone()));
-        draft.build().unwrap()
-    };
-    let (a, b) = (build(), build());
-    for container in [&a, &b] {
-        let (out, err, _) =
-            container.sh(JobUser::Root, "cat /opt/same; stat -c ' %u:%g' /opt/same; rm /opt/same");
-        assert_eq!(out, "one 0:0\n", "{err}");
-    }
-    // An image that is replaced is seen as it is now by the next container.
-    fs::remove_file(&one).unwrap();
-    image(images.path(), "one", "new");
-    assert_eq!(build().sh(JobUser::Vcap, "cat /opt/new").0, "one");
-}
-
-#[test]
-fn an_ext4_image_bounds_what_is_written() {
+fn an_image_is_a_layer() {
     let mut draft = draft();
-    let path = draft.directory.path().join("upper.ext4");
-    File::create(&path).unwrap().set_len(64 << 20).unwrap();
-    run("mkfs.ext4", &["-q", "-O", "^has_journal", path.to_str().unwrap()]);
-    let file = File::options().read(true).write(true).open(&path).unwrap();
-    let device =
-        warden::sys::loopdev::attach(std::os::fd::AsFd::as_fd(&file), false, b"warden-inside-test").unwrap();
+    let tree = draft.directory.path().join("tree");
+    fs::create_dir_all(tree.join("app")).unwrap();
+    fs::write(tree.join("app/hello"), "from the image\n").unwrap();
+    std::os::unix::fs::chown(tree.join("app"), Some(1000), Some(1000)).unwrap();
+    let image = draft.directory.path().join("app.erofs");
+    run("mkfs.erofs", &["-zlz4", image.to_str().unwrap(), tree.to_str().unwrap()]);
+    draft.plan.lowers.insert(0, Layer::Erofs(image.clone()));
+    let container = draft.build().unwrap();
+    let script = "cat /app/hello; stat -c %u /app; echo more > /app/made; cat /app/made";
+    assert_eq!(container.sh(JobUser::Vcap, script).0, "from the image\n1000\nmore\n");
+    // The mount outlives the file's name; the next container with the same image shares it, one without frees it.
+    fs::remove_file(&image).unwrap();
+    assert_eq!(container.sh(JobUser::Vcap, "cat /app/hello").0, "from the image\n");
+}
+
+#[test]
+fn upper_layers_hide_lower_ones() {
+    let mut draft = draft();
+    for (name, text) in [("top", "top"), ("middle", "middle")] {
+        let layer = draft.directory.path().join(name);
+        fs::create_dir_all(&layer).unwrap();
+        fs::write(layer.join("who"), text).unwrap();
+        fs::write(layer.join(name), text).unwrap();
+        draft.plan.lowers.insert(if name == "top" { 0 } else { 1 }, Layer::Directory(layer));
+    }
+    let container = draft.build().unwrap();
+    assert_eq!(container.sh(JobUser::Vcap, "cat /who /top /middle").0, "toptopmiddle");
+}
+
+#[test]
+fn the_writable_layer_may_be_a_filesystem_of_its_own() {
+    let mut draft = draft();
+    let image = draft.directory.path().join("disk");
+    let file = File::options().read(true).write(true).create(true).truncate(true).open(&image).unwrap();
+    file.set_len(32 << 20).unwrap();
+    run("mkfs.ext4", &["-q", "-O", "^has_journal", image.to_str().unwrap()]);
+    let device = loopdev::attach(file.as_fd(), false, b"warden-test").unwrap();
     draft.plan.upper = Upper::Ext4 { device: device.path.clone() };
     let container = draft.build().unwrap();
+    let (_, err, _) = container.sh(JobUser::Vcap, "dd if=/dev/zero of=/home/vcap/fill bs=1M count=64");
+    assert!(err.contains("No space left"), "{err}");
+    assert_eq!(container.sh(JobUser::Vcap, "rm /home/vcap/fill; echo room > /tmp/x; cat /tmp/x").0, "room\n");
+    let backing = format!("/sys/block/{}/loop/backing_file", device.path.file_name().unwrap().to_str().unwrap());
     drop(device);
-    let (out, _, _) = container.sh(JobUser::Vcap, "dd if=/dev/zero of=/tmp/full bs=1M count=200 2>&1");
-    assert!(out.contains("No space left"), "{out}");
-    assert_eq!(container.sh(JobUser::Vcap, "rm /tmp/full; echo x > /tmp/y; cat /tmp/y").0, "x\n");
+    assert!(Path::new(&backing).exists(), "the mount holds the device");
+    drop(container);
+    wait_for("the device is free", || !Path::new(&backing).exists());
 }
 
 #[test]
-fn the_ordinary_user_of_the_image_is_kept() {
+fn directories_and_files_are_bound() {
+    let mut draft = draft();
+    let shared = draft.directory.path().join("shared");
+    fs::create_dir(&shared).unwrap();
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o777)).unwrap();
+    fs::write(shared.join("f"), "shared\n").unwrap();
+    let bind = |source: &Path, target: &str, read_only| Bind { source: source.into(), target: target.into(), read_only };
+    draft.plan.binds.push(bind(&shared, "/mnt/a/b", false));
+    draft.plan.binds.push(bind(&shared, "/mnt/ro", true));
+    draft.plan.binds.push(bind(&shared.join("f"), "/etc/one-file", true));
+    let container = draft.build().unwrap();
+    let script = "cat /mnt/ro/f /etc/one-file; echo new > /mnt/a/b/new; touch /mnt/ro/x 2>&1 | grep -o Read-only; ls /mnt/ro";
+    assert_eq!(container.sh(JobUser::Vcap, script).0, "shared\nshared\nRead-only\nf\nnew\n");
+    let made = fs::metadata(shared.join("new")).unwrap();
+    assert_eq!(made.uid(), container.plan.uid_base + 1000);
+}
+
+#[test]
+fn what_is_missing_is_named_and_nothing_is_left() {
+    let mut first = draft();
+    first.plan.binds.push(Bind { source: "/no/such".into(), target: "/x".into(), read_only: true });
+    let directory = first.directory.path().to_owned();
+    let failure = first.build().err().unwrap();
+    assert_eq!((failure.step.as_str(), failure.path.as_path()), ("open the source of a bind mount", Path::new("/no/such")));
+    assert!(!directory.exists(), "the directory could be removed: nothing is mounted in it");
+
+    let mut second = draft();
+    second.plan.lowers[0] = Layer::Erofs(second.directory.path().join("none.erofs"));
+    assert_eq!(second.build().err().unwrap().errno, Errno::ENOENT as i32);
+
+    let mut third = draft();
+    third.plan.id = "../../../x".into();
+    let failure = third.build().err().unwrap();
+    assert_eq!((failure.step.as_str(), failure.errno), ("check the id", Errno::EINVAL as i32));
+}
+
+/// Builds a container with a root changed by `spoil`; the victim is a directory that nothing may reach.
+fn hostile(spoil: impl FnOnce(&Path, &Path)) -> (Result<String, String>, Vec<String>) {
     let draft = draft();
-    let Layer::Directory(root) = &draft.plan.lowers[0] else { unreachable!() };
-    fs::write(root.join("etc/passwd"), "vcap:x:2000:2001::/srv/app:/bin/sh\n").unwrap();
-    let container = draft.build().unwrap();
-    let (out, err, _) = container.sh(JobUser::Vcap, "id -u; id -g; stat -c %u /srv/app");
-    assert_eq!(out, "2000\n2001\n2000\n", "{err}");
-}
-
-#[test]
-fn a_layer_that_is_missing_is_named() {
-    for layer in [Layer::Directory("/no/such".into()), Layer::Erofs("/no/such".into())] {
-        let mut draft = draft();
-        draft.plan.lowers = vec![layer];
-        let error = draft.build().map(|_| ()).unwrap_err();
-        assert_eq!((error.path.as_path(), error.errno), (Path::new("/no/such"), 2), "{error}");
-    }
-    let mut draft = draft();
-    let bad = draft.directory.path().join("bad.erofs");
-    fs::write(&bad, vec![7; 8192]).unwrap();
-    draft.plan.lowers = vec![Layer::Erofs(bad)];
-    assert_eq!(draft.build().map(|_| ()).unwrap_err().step, "mount the image");
-}
-
-#[test]
-fn a_container_starts_in_a_cgroup_of_version_2() {
-    let mut draft = draft();
-    let root = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(Path::new);
-    let root =
-        root.into_iter().find(|path| path.join("cgroup.procs").exists()).expect("cgroup v2 is mounted");
-    let own = fs::read_to_string("/proc/self/cgroup").unwrap();
-    let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap().to_owned();
-    let directory = root.join(own).join(format!("cupola-{}-v2", draft.plan.id));
-    fs::create_dir(&directory).unwrap();
-    draft.plan.cgroup = CgroupEntry::V2 { dir: directory.clone() };
-    draft.cgroups.push(directory.clone());
-    let container = draft.build().unwrap();
-    let inside = fs::read_to_string(directory.join("cgroup.procs")).unwrap();
-    assert_eq!(inside, format!("{}\n", container.spawned.pid));
-    let (out, _, _) = container.sh(JobUser::Vcap, "grep ^0:: /proc/self/cgroup");
-    assert_eq!(out, "0::/\n");
-}
-
-/// Prints what a start costs; asserts only what no machine should miss.
-#[test]
-fn starting_is_quick() {
-    let mut times = Vec::new();
-    for _ in 0..20 {
-        let draft = draft();
-        let netns = crate::container::network();
-        let begin = Instant::now();
-        let container = draft.build_in(netns).unwrap();
-        times.push(begin.elapsed());
-        let begin = Instant::now();
-        container.sh(JobUser::Vcap, ":");
-        let job = begin.elapsed();
-        if times.len() == 20 {
-            times.sort();
-            eprintln!("create to ready: median {:?}, worst {:?}; last job {job:?}", times[10], times[19]);
+    let (root, victim) = (draft.directory.path().join("root"), draft.directory.path().join("victim"));
+    fs::create_dir(&victim).unwrap();
+    fs::write(victim.join("passwd"), "victim\n").unwrap();
+    spoil(&root, &victim);
+    let keep = draft.directory.path().join("keep");
+    let result = match draft.build() {
+        Ok(container) => {
+            let seen = container.sh(JobUser::Root, "ls -A /dev /run /tmp | wc -l; cat /etc/passwd").0;
+            let names = listing(&victim);
+            drop(container);
+            return (Ok(seen), names);
         }
+        Err(failure) => Err(failure.step),
+    };
+    assert!(!keep.exists());
+    (result, vec!["passwd: victim".to_owned()])
+}
+
+fn listing(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| {
+            let entry = entry.unwrap();
+            format!("{}: {}", entry.file_name().display(), fs::read_to_string(entry.path()).unwrap_or_default().trim_end())
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn an_image_whose_own_directories_are_links_is_refused() {
+    for name in ["proc", "dev", "run", "tmp"] {
+        let (result, _) = hostile(|root, victim| symlink(victim, root.join(name)).unwrap());
+        assert_eq!(result.unwrap_err(), "find a real directory in the root", "{name}");
+        let (result, _) = hostile(|root, _| symlink("../../../../../victim", root.join(name)).unwrap());
+        assert_eq!(result.unwrap_err(), "find a real directory in the root", "{name}, relative");
     }
-    assert!(times[10].as_millis() < 1000);
+}
+
+#[test]
+fn links_of_an_image_do_not_lead_out() {
+    // As seen from inside, a link to the victim leads to a directory of the same name in the root: there is none.
+    let (result, names) = hostile(|root, victim| {
+        fs::remove_dir_all(root.join("etc")).unwrap();
+        symlink(victim, root.join("etc")).unwrap();
+    });
+    assert_eq!(names, ["passwd: victim"]);
+    assert!(result.is_err(), "{result:?}");
+    // A link in place of a file is replaced, not followed.
+    let (result, names) = hostile(|root, victim| {
+        fs::remove_file(root.join("etc/passwd")).unwrap();
+        symlink(victim.join("passwd"), root.join("etc/passwd")).unwrap();
+    });
+    assert_eq!(names, ["passwd: victim"]);
+    assert!(result.unwrap().contains("vcap:x:1000:1000"));
+    // A pipe does not hold the builder up.
+    let began = Instant::now();
+    let (result, _) = hostile(|root, _| {
+        fs::remove_file(root.join("etc/passwd")).unwrap();
+        nix::unistd::mkfifo(&root.join("etc/passwd"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    });
+    assert_eq!(result.unwrap_err(), "read a file of users");
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn links_on_the_way_to_a_bind_mount_stay_inside() {
+    let mut draft = draft();
+    let victim = draft.directory.path().join("victim");
+    fs::create_dir(&victim).unwrap();
+    symlink("/inside", draft.directory.path().join("root/link")).unwrap();
+    fs::create_dir(draft.directory.path().join("root/inside")).unwrap();
+    draft.plan.binds.push(Bind { source: victim.clone(), target: "/link/place".into(), read_only: true });
+    draft.plan.binds.push(Bind { source: victim, target: "/a/../../../../b".into(), read_only: true });
+    // The second has `..` through a directory that is not there: refused rather than guessed.
+    let failure = draft.build().err().unwrap();
+    assert_eq!(failure.step, "make the target of a bind mount");
+}
+
+#[test]
+fn the_users_of_an_image_hold() {
+    let draft = draft();
+    let etc = draft.directory.path().join("root/etc");
+    fs::write(etc.join("passwd"), "root:x:0:0::/root:/bin/sh\nvcap:x:2000:2001::/srv/app:/bin/sh\n").unwrap();
+    let container = draft.build().unwrap();
+    assert_eq!(container.sh(JobUser::Vcap, "id -u; id -g; stat -c %u:%g /srv/app").0, "2000\n2001\n2000:2001\n");
+}
+
+#[test]
+fn a_container_starts_quickly() {
+    let mut times: Vec<Duration> = (0..15)
+        .map(|_| {
+            let draft = draft();
+            let began = Instant::now();
+            let container = draft.build().unwrap();
+            let took = began.elapsed();
+            drop(container);
+            took
+        })
+        .collect();
+    times.sort();
+    println!("built and ready, with a new network namespace: median {:?}, slowest {:?}", times[7], times[14]);
+    // Ten times what a quiet machine needs; what makes this fail is a wait that does not belong here (RCU: 10 to 20 ms
+    // for each of several hierarchies; a sync of the disk).
+    assert!(times[7] < Duration::from_millis(100), "{times:?}");
 }
