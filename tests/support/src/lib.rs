@@ -1,1 +1,23 @@
-//! Harness of the end-to-end, privileged and chaos tests.
+//! Harness of the end-to-end, privileged and chaos tests: what a test needs around the thing that it tests.
+//!
+//! - [`require_root`]: the first line of a privileged test.
+//! - [`eventually`], [`eventually_blocking`]: waiting for a condition, instead of sleeping.
+//! - [`NatsServer`]: a real bus of one's own.
+//! - [`Inventory`]: what the kernel holds, before and after: proof that nothing leaked.
+//! - [`Platform`]: a whole platform of the test's own, by `cupola up`.
+//! - [`TempDir`]: a directory that goes away with the test.
+//! - [`vm`]: the privileged tests in a virtual machine (program `vm-run`).
+
+mod eventually;
+mod inventory;
+mod nats;
+mod platform;
+mod root;
+pub mod vm;
+
+pub use eventually::{eventually, eventually_blocking};
+pub use inventory::{Inventory, Scope};
+pub use nats::NatsServer;
+pub use platform::{Platform, Said, inventory};
+pub use root::require_root;
+pub use tempfile::TempDir;

@@ -1,0 +1,257 @@
+//! The second disk: the test binaries, the platform's programs and the workspace's files, for one run.
+
+use super::{Options, check, data_lines, make_ext4, output};
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+const GUEST: &str = include_str!("../../vm/guest.sh");
+const HOST_ONLY: &str = include_str!("../../vm/host-only.txt");
+/// What binaries of the tests that may run here are called.
+const PREFIX: &str = "privileged";
+const INIT_TARGET: &str = "x86_64-unknown-linux-gnu";
+/// Free space on the disk, for what tests write beside their fixtures.
+const SPARE_BYTES: u64 = 256 << 20;
+
+/// The cargo workspace that is tested.
+pub(super) struct Workspace {
+    root: PathBuf,
+    pub(super) target: PathBuf,
+    /// Name of each privileged test binary, and the package that has it.
+    tests: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// A test binary that cargo built.
+struct Test {
+    name: String,
+    executable: PathBuf,
+    package_root: PathBuf,
+}
+
+impl Workspace {
+    /// Asks cargo about the workspace which this crate belongs to.
+    pub(super) fn read() -> Result<Self> {
+        let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        let text = output(cargo().args([
+            "metadata",
+            "--no-deps",
+            "--format-version=1",
+            "--manifest-path",
+            manifest,
+        ]))?;
+        let metadata: Value = serde_json::from_str(&text).context("parse the answer of cargo metadata")?;
+        let mut tests = BTreeMap::<_, BTreeSet<_>>::new();
+        for package in list(&metadata["packages"]) {
+            for target in list(&package["targets"]).filter(|target| has_kind(target, "test")) {
+                let name = string(&target["name"])?;
+                if name.starts_with(PREFIX) {
+                    tests.entry(name.to_owned()).or_default().insert(string(&package["name"])?.to_owned());
+                }
+            }
+        }
+        let root = PathBuf::from(string(&metadata["workspace_root"])?);
+        let target = PathBuf::from(string(&metadata["target_directory"])?);
+        for path in [&root, &target] {
+            // The guest's script reads paths from lines of words.
+            if path.to_string_lossy().contains(char::is_whitespace) {
+                bail!(
+                    "{} has white space in its name, which the virtual machine's plan cannot hold",
+                    path.display()
+                );
+            }
+        }
+        Ok(Self { root, target, tests })
+    }
+
+    /// The binaries to run: those asked for, or all but those that cannot run in the machine, which it says.
+    fn select(&self, filter: &[String]) -> Result<Vec<&str>> {
+        if filter.is_empty() {
+            let host_only: BTreeMap<_, _> =
+                data_lines(HOST_ONLY).filter_map(|line| line.split_once(char::is_whitespace)).collect();
+            for (name, reason) in &host_only {
+                println!("vm: {name} runs on the host alone: {}", reason.trim());
+            }
+            return Ok(self
+                .tests
+                .keys()
+                .map(String::as_str)
+                .filter(|name| !host_only.contains_key(name))
+                .collect());
+        }
+        let known = || self.tests.keys().cloned().collect::<Vec<_>>().join(", ");
+        filter
+            .iter()
+            .map(|name| match self.tests.get_key_value(name) {
+                Some((name, _)) => Ok(name.as_str()),
+                None => bail!("the workspace has no test binary {name}; it has: {}", known()),
+            })
+            .collect()
+    }
+}
+
+/// Builds the chosen tests and everything that they run, and makes the disk. Returns its path.
+pub(super) fn pack(workspace: &Workspace, cache: &Path, options: &Options) -> Result<PathBuf> {
+    let names = workspace.select(&options.filter)?;
+    let (tests, programs) = build(workspace, &names)?;
+    let init = build_init(workspace)?;
+
+    let stage = cache.join("payload.d");
+    if stage.exists() {
+        fs::remove_dir_all(&stage).with_context(|| format!("remove {}", stage.display()))?;
+    }
+    let tree = stage.join("tree");
+    let files = output(
+        Command::new("git")
+            .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+            .current_dir(&workspace.root),
+    )?;
+    // A file may be deleted and not yet committed so: that is no file of the workspace any more.
+    for file in files.split('\0').map(|file| workspace.root.join(file)).filter(|file| file.is_file()) {
+        stage_file(&file, &tree, &file)?;
+    }
+    for program in tests.iter().map(|test| &test.executable).chain(&programs) {
+        stage_file(program, &tree, program)?;
+    }
+    // Cargo builds warden-init for the tests too, dynamic; in the guest both places hold the static one.
+    stage_file(&init, &tree, &init)?;
+    if let Some(dynamic) = programs.iter().find(|program| program.ends_with("warden-init")) {
+        fs::remove_file(beneath(&tree, dynamic)).context("replace the dynamic warden-init")?;
+        stage_file(&init, &tree, dynamic)?;
+    }
+
+    let mut plan = String::new();
+    for Test { name, executable, package_root } in &tests {
+        plan += &format!("{name} {} {}\n", executable.display(), package_root.display());
+    }
+    let mut binds = format!("{}\n", workspace.root.display());
+    if !workspace.target.starts_with(&workspace.root) {
+        binds += &format!("{}\n", workspace.target.display());
+    }
+    let mut environment = format!(
+        "VM_VERBOSE={}\nVM_TEST_TIMEOUT={}\nRUST_BACKTRACE=1\nCARGO_TARGET_DIR={}\n",
+        u8::from(options.verbose),
+        options.test_timeout.as_secs(),
+        workspace.target.display()
+    );
+    if let Ok(level) = env::var("RUST_LOG") {
+        environment += &format!("RUST_LOG='{level}'\n");
+    }
+    write(&stage, "tests", &plan)?;
+    write(&stage, "binds", &binds)?;
+    write(&stage, "environment", &environment)?;
+    write(&stage, "guest.sh", GUEST)?;
+    check(Command::new("chmod").arg("755").arg(stage.join("guest.sh")))?;
+    if let Some(command) = &options.shell {
+        write(&stage, "shell", &format!("{command}\n"))?;
+    }
+    let usage = output(Command::new("du").args(["-s", "--block-size=1"]).arg(&stage))?;
+    let used: u64 =
+        usage.split_whitespace().next().unwrap_or_default().parse().context("read the output of du")?;
+    let image = cache.join("payload");
+    make_ext4(&image, &stage, used + used / 8 + SPARE_BYTES)?;
+    fs::remove_dir_all(&stage).with_context(|| format!("remove {}", stage.display()))?;
+    Ok(image)
+}
+
+/// The tests, and every program of the packages that have them (which cargo builds for integration tests).
+fn build(workspace: &Workspace, names: &[&str]) -> Result<(Vec<Test>, Vec<PathBuf>)> {
+    let mut command = cargo();
+    command
+        .args(["test", "--no-run", "--message-format=json-render-diagnostics"])
+        .current_dir(&workspace.root);
+    for name in names {
+        command.args(["--test", name]);
+        for package in &workspace.tests[*name] {
+            command.args(["-p", package]);
+        }
+    }
+    if names.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let messages = output(command.stderr(Stdio::inherit()))?;
+    let mut tests = Vec::new();
+    let mut programs = Vec::new();
+    for line in messages.lines() {
+        let message: Value =
+            serde_json::from_str(line).with_context(|| format!("parse cargo's line {line}"))?;
+        let Some(executable) = message["executable"].as_str().map(PathBuf::from) else { continue };
+        if has_kind(&message["target"], "test") {
+            let manifest = Path::new(string(&message["manifest_path"])?);
+            tests.push(Test {
+                name: string(&message["target"]["name"])?.to_owned(),
+                executable,
+                package_root: manifest.parent().unwrap_or(manifest).to_owned(),
+            });
+        } else if has_kind(&message["target"], "bin") {
+            programs.push(executable);
+        }
+    }
+    Ok((tests, programs))
+}
+
+/// Builds the static PID 1 of containers, and returns its path.
+fn build_init(workspace: &Workspace) -> Result<PathBuf> {
+    let mut command = cargo();
+    command
+        .args([
+            "build",
+            "-q",
+            "-p",
+            "warden",
+            "--no-default-features",
+            "--bin",
+            "warden-init",
+            "--target",
+            INIT_TARGET,
+        ])
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .current_dir(&workspace.root);
+    check(&mut command)?;
+    Ok(workspace.target.join(INIT_TARGET).join("debug/warden-init"))
+}
+
+/// Puts a file into the tree at the path which it has to have in the guest. A link where possible: nobody
+/// writes to the tree, and test binaries are large.
+fn stage_file(source: &Path, tree: &Path, path: &Path) -> Result<()> {
+    let target = beneath(tree, path);
+    if let Some(parent) = target.parent() {
+        fs::create_dir_all(parent).with_context(|| format!("create {}", parent.display()))?;
+    }
+    if fs::hard_link(source, &target).is_err() {
+        fs::copy(source, &target)
+            .with_context(|| format!("copy {} to {}", source.display(), target.display()))?;
+    }
+    Ok(())
+}
+
+fn beneath(tree: &Path, path: &Path) -> PathBuf {
+    tree.join(path.strip_prefix("/").unwrap_or(path))
+}
+
+fn write(stage: &Path, name: &str, text: &str) -> Result<()> {
+    fs::write(stage.join(name), text).with_context(|| format!("write {name} of the payload"))
+}
+
+/// The cargo that runs us, or the one of the path.
+fn cargo() -> Command {
+    Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn string(value: &Value) -> Result<&str> {
+    value.as_str().with_context(|| format!("cargo's answer has {value} where a string belongs"))
+}
+
+fn has_kind(target: &Value, kind: &str) -> bool {
+    list(&target["kind"]).any(|value| value == kind)
+}
