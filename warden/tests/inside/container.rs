@@ -62,6 +62,7 @@ pub(crate) struct Draft {
     pub(crate) plan: ContainerPlan,
     pub(crate) directory: tempfile::TempDir,
     pub(crate) cgroups: Vec<PathBuf>,
+    network: OwnedFd,
 }
 
 /// A container as most tests need it.
@@ -100,19 +101,15 @@ pub(crate) fn draft() -> Draft {
         user: UserSpec { name: "vcap".into(), uid: 1000, gid: 1000, home: "/home/vcap".into() },
         id,
     };
-    Draft { plan, directory, cgroups }
+    Draft { plan, directory, cgroups, network: network() }
 }
 
 impl Draft {
     pub(crate) fn build(self) -> Result<Container, SpawnError> {
-        self.build_in(network())
-    }
-
-    pub(crate) fn build_in(self, netns: OwnedFd) -> Result<Container, SpawnError> {
         // One spawner for each thread of this test binary: more than one at a time is what a restarted daemon sees too.
         thread_local!(static SPAWNER: Spawner = Spawner::start(init_program()).expect("the spawner starts"));
-        let Draft { plan, directory, cgroups } = self;
-        let spawned = SPAWNER.with(|spawner| spawner.spawn(&plan, netns.as_fd()));
+        let Draft { plan, directory, cgroups, network } = self;
+        let spawned = SPAWNER.with(|spawner| spawner.spawn(&plan, network.as_fd()));
         if spawned.is_err() {
             remove(&cgroups);
         }
@@ -223,10 +220,12 @@ pub(crate) fn wait_for(what: &str, mut ask: impl FnMut() -> bool) {
     }
 }
 
-/// A new network namespace, with nothing in it.
-pub(crate) fn network() -> OwnedFd {
+/// A new network namespace with the loopback link alone.
+fn network() -> OwnedFd {
     let made = std::thread::spawn(|| {
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
+        let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().expect("ip runs (iproute2)");
+        assert!(up.success());
         OwnedFd::from(File::open("/proc/thread-self/ns/net").unwrap())
     });
     made.join().unwrap()

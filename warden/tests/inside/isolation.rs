@@ -177,7 +177,8 @@ fn the_probes_have_power() {
     let output = Command::new("/usr/bin/python3").args([script, "calls"]).output().expect("python3 runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let outside = parse(&String::from_utf8_lossy(&output.stdout));
-    let refused = REFUSED.split_whitespace().filter(|name| outside.get(*name).is_some_and(|word| word == "EPERM"));
+    let refused =
+        REFUSED.split_whitespace().filter(|name| outside.get(*name).is_some_and(|word| word == "EPERM"));
     let vacuous: Vec<&str> = refused.collect();
     let total = REFUSED.split_whitespace().filter(|name| outside.contains_key(*name)).count();
     assert!(vacuous.len() * 5 < total, "{} of {total} are refused outside too: {vacuous:?}", vacuous.len());
@@ -197,7 +198,10 @@ fn containers_share_nothing() {
     }
     // Files and IPC objects of one are not in the other.
     one.sh(JobUser::Vcap, "echo secret > /tmp/secret; echo secret > /dev/shm/secret; ipcmk -Q");
-    assert_eq!(two.sh(JobUser::Root, "ls /tmp /dev/shm; ipcs -q | grep -c 0x; true").0, "/dev/shm:\n\n/tmp:\n0\n");
+    assert_eq!(
+        two.sh(JobUser::Root, "ls /tmp /dev/shm; ipcs -q | grep -c 0x; true").0,
+        "/dev/shm:\n\n/tmp:\n0\n"
+    );
     assert_eq!(one.sh(JobUser::Root, "ipcs -q | grep -c 0x").0, "1\n", "the probe sees its own");
 }
 
@@ -213,7 +217,10 @@ fn what_a_container_makes_belongs_to_its_uids() {
         assert_eq!((metadata.uid(), metadata.gid()), (uid, uid), "{path}");
     }
     // What the lower layer's files belong to on the host (0) they belong to inside, shifted.
-    assert_eq!(container.sh(JobUser::Vcap, "stat -c %u:%g /bin-extra /etc/hosts /home/vcap").0, "0:0\n0:0\n1000:1000\n");
+    assert_eq!(
+        container.sh(JobUser::Vcap, "stat -c %u:%g /bin-extra /etc/hosts /home/vcap").0,
+        "0:0\n0:0\n1000:1000\n"
+    );
     // What is bound from the host belongs to nobody inside.
     assert_eq!(container.sh(JobUser::Vcap, "stat -c %u /usr/bin/env").0, "65534\n");
 }
@@ -221,7 +228,8 @@ fn what_a_container_makes_belongs_to_its_uids() {
 #[test]
 fn a_crash_writes_nothing() {
     let container = container();
-    let (out, _, end) = container.sh(JobUser::Vcap, "ulimit -c unlimited 2>&1; cd /tmp; sh -c 'kill -SEGV $$'; ls -A /tmp");
+    let (out, _, end) =
+        container.sh(JobUser::Vcap, "ulimit -c unlimited 2>&1; cd /tmp; sh -c 'kill -SEGV $$'; ls -A /tmp");
     assert_eq!(end.exit, Exit::Code(0));
     assert!(!out.contains("core."), "{out}");
     assert_eq!(container.sh(JobUser::Vcap, "ls -A /tmp | wc -l").0, "0\n");

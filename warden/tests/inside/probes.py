@@ -202,8 +202,8 @@ def everything():
     pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
     print("processes", "few" if len(pids) < 10 else len(pids))
     with open("/proc/self/cgroup") as file:
-        paths = {line.rstrip().split(":", 2)[2] for line in file if not line.startswith("0::") or len(sys.argv) > 3}
-    print("cgroup-paths", "-".join(sorted(paths)) or "/")
+        paths = {line.rstrip().split(":", 2)[2] for line in file}
+    print("cgroup-paths", "-".join(sorted(paths)))
     with open("/proc/self/mountinfo") as file:
         mounts = file.read()
     print("mounts-shared", "yes" if "shared:" in mounts or "master:" in mounts else "no")
@@ -235,8 +235,8 @@ def everything():
         say(f"list-{path}", lambda: "content" if os.listdir(f"/proc/{path}") else "empty")
     say("mask-is-null", lambda: "null" if os.stat("/proc/timer_list").st_rdev in (0, os.makedev(1, 3)) else "other")
     say("sys", lambda: "content" if os.listdir("/sys") else "empty")
-    say("oom-score", lambda: open("/proc/self/oom_score_adj", "w").write("-1000") and "OK")
-    say("rlimit", lambda: resource.setrlimit(resource.RLIMIT_CORE, (1, 1)) or "OK")
+    say("oom-score", lambda: os.write(os.open("/proc/self/oom_score_adj", write), b"-1000") and "OK")
+    say("rlimit", lambda: call(160, resource.RLIMIT_CORE, ctypes.byref((ctypes.c_uint64 * 2)(1, 1))))
     say("nice", lambda: os.nice(-20) and "OK")
     say("fifo", lambda: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1)) or "OK")
     say("capset", lambda: call(126, ctypes.byref((ctypes.c_uint32 * 2)(0x20080522, 0)),

@@ -51,7 +51,8 @@ fn tree() -> Vec<u8> {
 fn a_tree_goes_in() {
     let container = container();
     unpack(&container, "/home/vcap/app", JobUser::Vcap, &tree()).unwrap();
-    let script = "cd /home/vcap/app; stat -c '%n %a %u %F' bin bin/run hard; readlink link; ls; stat -c %Y bin/run";
+    let script =
+        "cd /home/vcap/app; stat -c '%n %a %u %F' bin bin/run hard; readlink link; ls; stat -c %Y bin/run";
     let expected = "bin 555 1000 directory\nbin/run 755 1000 regular file\nhard 755 1000 regular file\nbin/run\n\
         bin\nhard\nlink\n1000000000\n";
     assert_eq!(container.sh(JobUser::Vcap, script).0, expected);
@@ -80,7 +81,9 @@ fn a_tree_comes_out() {
         let name = |name: &str| if prefix == "." { name.to_owned() } else { format!("{prefix}/{name}") };
         let normal: Vec<_> = found
             .into_iter()
-            .map(|(path, kind, mode, link, size)| (path.trim_start_matches("./").to_owned(), kind, mode, link, size))
+            .map(|(path, kind, mode, link, size)| {
+                (path.trim_start_matches("./").to_owned(), kind, mode, link, size)
+            })
             .collect();
         assert_eq!(normal[0].0, prefix);
         let expected = [
