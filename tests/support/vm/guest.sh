@@ -14,7 +14,7 @@ mount -t devpts -o nosuid,noexec,gid=5,mode=620,ptmxmode=666 devpts /dev/pts
 mount -t tmpfs -o nosuid,nodev shm /dev/shm
 mount -t mqueue mqueue /dev/mqueue
 mount -t tmpfs -o nosuid,nodev,mode=755 run /run
-mount -t tmpfs -o nosuid,nodev,mode=1777 tmp /tmp
+# /tmp stays on the disk, as in Debian: Linux 6.1 cannot map the owners of a tmpfs (6.3 can), and layers lie there.
 mount -t cgroup2 -o nosuid,nodev,noexec,nsdelegate,memory_recursiveprot cgroup2 /sys/fs/cgroup
 # systemd makes every mount shared; containers must cope with that.
 mount --make-rshared /

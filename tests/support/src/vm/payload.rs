@@ -135,10 +135,11 @@ pub(super) fn pack(workspace: &Workspace, cache: &Path, options: &Options) -> Re
         binds += &format!("{}\n", workspace.target.display());
     }
     let mut environment = format!(
-        "VM_VERBOSE={}\nVM_TEST_TIMEOUT={}\nRUST_BACKTRACE=1\nCARGO_TARGET_DIR={}\n",
+        "VM_VERBOSE={}\nVM_TEST_TIMEOUT={}\nRUST_BACKTRACE=1\nCARGO_TARGET_DIR={}\nWARDEN_INIT={}\n",
         u8::from(options.verbose),
         options.test_timeout.as_secs(),
-        workspace.target.display()
+        workspace.target.display(),
+        init.display()
     );
     if let Ok(level) = env::var("RUST_LOG") {
         environment += &format!("RUST_LOG='{level}'\n");
