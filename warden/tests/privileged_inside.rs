@@ -4,6 +4,8 @@
 
 #[path = "inside/container.rs"]
 mod container;
+#[path = "inside/escapes.rs"]
+mod escapes;
 #[path = "inside/isolation.rs"]
 mod isolation;
 #[path = "inside/jobs.rs"]
