@@ -35,6 +35,42 @@ impl Drop for Ends {
     }
 }
 
+/// The warden; whatever becomes of the test, its containers go before it does.
+struct Warden {
+    child: Child,
+    socket: PathBuf,
+    log: PathBuf,
+}
+
+impl Warden {
+    /// Asks it to end and waits for that.
+    fn end(&mut self) -> std::process::ExitStatus {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM); // it may have ended
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Warden {
+    fn drop(&mut self) {
+        let warden = warden_client::Client::new(&self.socket).with_patience(Duration::ZERO);
+        // A runtime of its own, on a thread of its own: the test's may be on its way out.
+        let clean = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                for handle in warden.list().await.unwrap_or_default() {
+                    let _ = warden.destroy(&handle).await;
+                }
+            });
+        };
+        let _ = std::thread::spawn(clean).join();
+        self.end();
+        if std::thread::panicking() {
+            println!("--- the warden's log ---\n{}", fs::read_to_string(&self.log).unwrap_or_default());
+        }
+    }
+}
+
 /// A stager and its world.
 pub(crate) struct Scene {
     pub(crate) bus: Bus,
@@ -46,22 +82,24 @@ pub(crate) struct Scene {
     shutdown: CancellationToken,
     log: Arc<Mutex<Vec<LogLine>>>,
     _nats: Ends,
-    warden_process: Ends,
-    data: tempfile::TempDir,
+    warden_process: Warden,
+    _data: tempfile::TempDir,
 }
 
 impl Scene {
     /// With the system buildpacks, and one of the stacks.
     pub(crate) async fn set(stack: &str) -> Self {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../buildpacks").canonicalize().unwrap();
-        Self::build(stack, stager::Config { buildpacks_dir: folder, ..stager::Config::default() }).await
+        let config = stager::Config { buildpacks_dir: folder, ..stager::Config::default() };
+        Self::build(stack, tempfile::tempdir().unwrap(), config).await
     }
 
     /// With buildpacks that take every app and compile it by these scripts.
     pub(crate) async fn with_buildpacks(stack: &str, scripts: &[(&str, &str)]) -> Self {
-        let folder = tempfile::tempdir().unwrap().keep();
+        let data = tempfile::tempdir().unwrap();
+        let buildpacks_dir = data.path().join("buildpacks");
         for (name, script) in scripts {
-            let bin = folder.join(name).join("bin");
+            let bin = buildpacks_dir.join(name).join("bin");
             fs::create_dir_all(&bin).unwrap();
             for (program, script) in [("detect", "echo yes"), ("compile", script)] {
                 fs::write(bin.join(program), format!("#!/bin/bash\nset -e\n{script}\n")).unwrap();
@@ -69,13 +107,12 @@ impl Scene {
             }
         }
         let buildpacks = scripts.iter().map(|(name, _)| name.to_string()).collect();
-        Self::build(stack, stager::Config { buildpacks_dir: folder, buildpacks, ..stager::Config::default() })
+        Self::build(stack, data, stager::Config { buildpacks_dir, buildpacks, ..stager::Config::default() })
             .await
     }
 
-    async fn build(stack: &str, config: stager::Config) -> Self {
+    async fn build(stack: &str, data: tempfile::TempDir, config: stager::Config) -> Self {
         assert!(nix::unistd::geteuid().is_root(), "containers are made by root: run this as root");
-        let data = tempfile::tempdir().unwrap();
         let stacks_dir = stacks(stack);
         let (nats, port) = nats();
         let socket = data.path().join("warden.sock");
@@ -104,7 +141,19 @@ impl Scene {
         });
         let (id, stager, shutdown) = run(&config, &bus).await;
         let controller = Controller::start().await;
-        Self { bus, warden, controller, config, id, stager, shutdown, log, _nats: nats, warden_process, data }
+        Self {
+            bus,
+            warden,
+            controller,
+            config,
+            id,
+            stager,
+            shutdown,
+            log,
+            _nats: nats,
+            warden_process,
+            _data: data,
+        }
     }
 
     /// Asks the stager; the answers are the caller's to read.
@@ -164,11 +213,8 @@ impl Scene {
         self.shutdown.cancel();
         self.stager.await.unwrap().unwrap();
         assert!(self.warden.list().await.unwrap().is_empty());
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.warden_process.0.id()).unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-        let status = self.warden_process.0.wait().unwrap();
+        let status = self.warden_process.end();
         assert!(status.success(), "the warden ended with {status}");
-        drop(self.data);
     }
 }
 
@@ -233,7 +279,7 @@ fn nats() -> (Ends, u16) {
     (Ends(child), port)
 }
 
-fn warden(data: &Path, socket: &Path) -> Ends {
+fn warden(data: &Path, socket: &Path) -> Warden {
     let beside = std::env::current_exe().unwrap();
     let program = beside.parent().and_then(Path::parent).unwrap().join("warden");
     assert!(program.is_file(), "{} is missing: run `make build`", program.display());
@@ -243,14 +289,12 @@ fn warden(data: &Path, socket: &Path) -> Ends {
         data.join("warden")
     );
     fs::write(&config, text).unwrap();
-    let log = fs::File::create(data.join("warden.log")).unwrap();
-    let child = Command::new(program)
-        .arg("--config")
-        .arg(&config)
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .spawn();
-    Ends(child.expect("the warden starts"))
+    let log = data.join("warden.log");
+    let file = fs::File::create(&log).unwrap();
+    let mut command = Command::new(program);
+    command.arg("--config").arg(&config).stdout(file.try_clone().unwrap()).stderr(file);
+    let child = command.spawn();
+    Warden { child: child.expect("the warden starts"), socket: socket.to_owned(), log }
 }
 
 /// Asks again until there is an answer.
