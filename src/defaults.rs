@@ -63,7 +63,12 @@ impl Platform {
     }
 
     pub(crate) fn warden_defaults(&self) -> Table {
-        let host_paths = [self.data_dir.join("dea"), self.data_dir.join("stager"), self.buildpacks_dir(), self.stacks_dir()];
+        let host_paths = [
+            self.data_dir.join("dea"),
+            self.data_dir.join("stager"),
+            self.buildpacks_dir(),
+            self.stacks_dir(),
+        ];
         table([
             ("data_dir", text(&self.data_dir)),
             ("socket", text(&self.warden_socket())),

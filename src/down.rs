@@ -29,7 +29,11 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let record = Record::read(&path)?;
     if arguments.check {
         let runs = record.is_some_and(|record| record.supervisor.is_alive());
-        return if runs { Ok(()) } else { bail!("nothing runs with the data directory {}", platform.data_dir.display()) };
+        return if runs {
+            Ok(())
+        } else {
+            bail!("nothing runs with the data directory {}", platform.data_dir.display())
+        };
     }
     let Some(record) = record else {
         println!("nothing runs with the data directory {}", platform.data_dir.display());

@@ -8,17 +8,21 @@ use crate::{
     process::{Process, Record},
 };
 use anyhow::{Context, Result, bail};
-use nix::{
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::{
-        signal::{SigSet, Signal},
-        signalfd::{SfdFlags, SignalFd},
-    },
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use signal_hook::{
+    consts::{SIGCHLD, SIGINT, SIGTERM},
+    flag,
+    low_level::pipe,
 };
 use std::{
-    os::fd::AsFd,
+    io::Read,
+    os::{fd::AsFd, unix::net::UnixStream},
     path::PathBuf,
     process::{Child, Command},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -51,7 +55,9 @@ struct Running {
 /// The running processes, in the order of their start.
 pub(crate) struct Supervisor {
     running: Vec<Running>,
-    signals: SignalFd,
+    /// Gets a byte for each signal. Signals are caught, not blocked: children would inherit a blocked one.
+    signals: UnixStream,
+    stop: Arc<AtomicBool>,
     record: PathBuf,
 }
 
@@ -65,16 +71,19 @@ pub(crate) enum Wake {
 }
 
 impl Supervisor {
-    /// Takes over SIGTERM, SIGINT and SIGCHLD; call it before any thread or child exists.
+    /// Takes over SIGTERM, SIGINT and SIGCHLD.
     pub(crate) fn new(record: PathBuf) -> Result<Self> {
-        let mut set = SigSet::empty();
-        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGCHLD] {
-            set.add(signal);
+        let (signals, sender) = UnixStream::pair().context("cannot make a pair of sockets")?;
+        signals.set_nonblocking(true).context("cannot make a socket non-blocking")?;
+        let stop = Arc::new(AtomicBool::new(false));
+        for signal in [SIGTERM, SIGINT] {
+            flag::register(signal, stop.clone()).context("cannot receive signals")?;
         }
-        set.thread_block().context("cannot block signals")?;
-        let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-            .context("cannot receive signals")?;
-        Ok(Self { running: Vec::new(), signals, record })
+        for signal in [SIGTERM, SIGINT, SIGCHLD] {
+            let sender = sender.try_clone().context("cannot make a socket")?;
+            pipe::register(signal, sender).context("cannot receive signals")?;
+        }
+        Ok(Self { running: Vec::new(), signals, stop, record })
     }
 
     /// Starts a process and keeps it alive from now on.
@@ -110,10 +119,10 @@ impl Supervisor {
                 Ok(_) | Err(nix::errno::Errno::EINTR) => {}
                 Err(error) => return Err(error).context("cannot wait for signals"),
             }
-            while let Ok(Some(info)) = self.signals.read_signal() {
-                if info.ssi_signo != Signal::SIGCHLD as u32 {
-                    return Ok(Wake::Stop);
-                }
+            // What the bytes are does not matter, only that they were there.
+            while self.signals.read(&mut [0; 64]).is_ok_and(|read| read > 0) {}
+            if self.stop.load(Ordering::Relaxed) {
+                return Ok(Wake::Stop);
             }
         }
     }
