@@ -101,6 +101,11 @@ impl Job {
         }
     }
 
+    /// Whether the first process still runs. Afterwards its number may be that of another job's.
+    pub(super) fn runs(&self) -> bool {
+        self.reaped.is_none()
+    }
+
     /// Notes that the first process has ended.
     pub(super) fn reaped(&mut self, reaped: Reaped, now: Instant) {
         self.reaped = Some((reaped, now));

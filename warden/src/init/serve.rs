@@ -274,7 +274,7 @@ impl Init {
         let now = Instant::now();
         while let Some(reaped) = process::reap() {
             self.transfers.remove(&reaped.pid);
-            let running = |job: &&mut Job| job.pid() == reaped.pid && job.state().end.is_none();
+            let running = |job: &&mut Job| job.pid() == reaped.pid && job.runs();
             if let Some(job) = self.jobs.values_mut().find(running) {
                 job.reaped(reaped, now);
             }

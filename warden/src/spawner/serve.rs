@@ -16,10 +16,10 @@ use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, bind, listen,
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{fchdir, pipe2, setsid};
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{DirBuilder, File, Permissions};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::fchown;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, fchown};
 
 /// Longest time that a container may take to build, in milliseconds, before it is given up.
 const BUILD_TIME: u16 = 30_000;
@@ -231,8 +231,10 @@ fn user_namespace(base: u32) -> Result<File, Failure> {
 fn depot(plan: &ContainerPlan) -> Result<(OwnedFd, OwnedFd), Failure> {
     let path = &plan.depot;
     let directory = File::open(path).step("open the depot", path)?;
+    // The socket in it obeys whoever can reach it.
+    directory.set_permissions(Permissions::from_mode(0o700)).step("close the depot to others", path)?;
     let jobs = path.join("jobs");
-    match std::fs::create_dir(&jobs) {
+    match DirBuilder::new().mode(0o700).create(&jobs) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             return Err(error).step("make the depot", &jobs);
         }

@@ -69,7 +69,8 @@ pub enum Upper {
     Directory(PathBuf),
 }
 
-/// A host directory or file shown inside.
+/// A host directory or file shown inside. Its owners are not shifted: inside they all are nobody (65534), so that what is
+/// shown is what the host lets everybody read, and a container's root makes no files of the host's root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bind {
     /// Path on the host; must exist.
