@@ -106,7 +106,7 @@ impl Transfer {
 
 impl Events {
     /// The next note; `None` when the init is gone.
-    pub fn next(&mut self) -> io::Result<Option<Event>> {
+    pub fn wait(&mut self) -> io::Result<Option<Event>> {
         self.channel.receive().and_then(note)
     }
 

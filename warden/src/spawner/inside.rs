@@ -9,7 +9,6 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, makedev, mknodat};
 use nix::unistd::symlinkat;
 use std::fs::{File, Permissions};
-use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
@@ -178,7 +177,7 @@ fn proc_entry(proc: &OwnedFd, name: &str) -> Result<Option<(OwnedFd, bool)>, Fai
         Err(nix::Error::ENOENT) => return Ok(None),
         other => other.step("find in /proc", name)?,
     };
-    let is_directory = File::from(place.try_clone().map_err(io::Error::from).step("find in /proc", name)?)
+    let is_directory = File::from(place.try_clone().step("find in /proc", name)?)
         .metadata()
         .step("look at in /proc", name)?
         .is_dir();

@@ -43,9 +43,8 @@ pub(crate) fn bound_capabilities(keep: &[Capability]) -> io::Result<()> {
             continue;
         }
         // SAFETY: plain numbers.
-        match check(
-            unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0, 0, 0) }.into(),
-        ) {
+        let result = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0, 0, 0) };
+        match check(result.into()) {
             Ok(_) => (),
             // The first number that this kernel does not know: there are no higher ones.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return Ok(()),

@@ -204,7 +204,7 @@ pub(crate) fn job(argv: &[&str], user: JobUser) -> JobSpec {
 /// Waits for the end of a job.
 pub(crate) fn ended(events: &mut Events, id: u64) -> JobEnd {
     loop {
-        match events.next().unwrap().expect("the init lives") {
+        match events.wait().unwrap().expect("the init lives") {
             Event::Ended { job, end } if job == id => return end,
             _ => (),
         }
