@@ -10,6 +10,8 @@ pub mod loopdev;
 pub mod mount;
 pub mod privilege;
 pub mod process;
+#[cfg(feature = "daemon")]
+pub(crate) mod watch;
 
 use std::io;
 

@@ -5,7 +5,7 @@ use crate::wire::{
     Event, Failure, InitReply, InitRequest, JobSpec, JobState, JobUser, Target, VERSION, Wire,
 };
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -113,6 +113,12 @@ impl Events {
     /// The next note if there is one; `WouldBlock` where there is none now, `None` when the init is gone.
     pub fn try_next(&mut self) -> io::Result<Option<Event>> {
         self.channel.try_receive().and_then(note)
+    }
+}
+
+impl AsRawFd for Events {
+    fn as_raw_fd(&self) -> RawFd {
+        self.channel.as_fd().as_raw_fd()
     }
 }
 

@@ -1,0 +1,193 @@
+//! Where our groups are on this host.
+
+use super::{Group, write};
+use crate::daemon::Error;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Controllers that we use. cpuset is left out: a new group of it on v1 takes no processes before it is configured.
+const V1: [&str; 7] = ["memory", "cpu", "cpuacct", "pids", "devices", "freezer", "blkio"];
+const V2: [&str; 4] = ["memory", "cpu", "pids", "io"];
+
+/// The platform's group in every hierarchy.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    v2: bool,
+    parents: Vec<PathBuf>,
+}
+
+impl Layout {
+    /// Finds the hierarchies and makes the platform's group under the daemon's own in each.
+    pub(crate) fn prepare(name: &str) -> Result<Self, Error> {
+        let mounts = read("/proc/self/mountinfo")?;
+        let own = read("/proc/self/cgroup")?;
+        let layout = match v1_parents(&mounts, &own, name) {
+            parents if parents.is_empty() => {
+                Layout { v2: true, parents: vec![v2_parent(&mounts, &own, name)?] }
+            }
+            parents => Layout { v2: false, parents },
+        };
+        for parent in &layout.parents {
+            match fs::create_dir(parent) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(Error::io("make the platform's cgroup", parent)(error));
+                }
+                _ => (),
+            }
+        }
+        if let (true, Some(parent)) = (layout.v2, layout.parents.first()) {
+            enable(parent)?;
+        }
+        Ok(layout)
+    }
+
+    /// Whether this is cgroup v2.
+    pub(crate) fn v2(&self) -> bool {
+        self.v2
+    }
+
+    /// The directories of a container.
+    pub(crate) fn directories(&self, id: &str) -> Vec<PathBuf> {
+        self.parents.iter().map(|parent| parent.join(id)).collect()
+    }
+
+    /// Groups of containers that nobody knows of: empties and removes them.
+    pub(crate) fn sweep(&self, known: impl Fn(&Path) -> bool) -> Result<(), Error> {
+        for parent in &self.parents {
+            for entry in fs::read_dir(parent).map_err(Error::io("list cgroups", parent))?.flatten() {
+                let path = entry.path();
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) && !known(&path) {
+                    let group = Group::new(self.v2, vec![path]);
+                    group.kill(None, crate::daemon::END_TIMEOUT);
+                    group.remove(crate::daemon::END_TIMEOUT)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the platform's group, which has no container any more.
+    pub(crate) fn remove(&self) -> Result<(), Error> {
+        Group::new(self.v2, self.parents.clone()).remove(crate::daemon::END_TIMEOUT)
+    }
+}
+
+fn read(path: &str) -> Result<String, Error> {
+    fs::read_to_string(path).map_err(Error::io("read", Path::new(path)))
+}
+
+/// The mount points of cgroup filesystems of a type: root of the mount, mount point, super options.
+fn mounts_of<'a>(mounts: &'a str, kind: &'a str) -> impl Iterator<Item = (&'a str, &'a str, &'a str)> {
+    mounts.lines().filter_map(move |line| {
+        let (left, right) = line.split_once(" - ")?;
+        let (left, right): (Vec<&str>, Vec<&str>) = (left.split(' ').collect(), right.split(' ').collect());
+        (right.first() == Some(&kind)).then_some((*left.get(3)?, *left.get(4)?, *right.get(2)?))
+    })
+}
+
+/// A group's directory below a mount point whose root may itself be a group (in a container).
+fn below(point: &str, root: &str, group: &str) -> PathBuf {
+    let relative = group.strip_prefix(root.trim_end_matches('/')).unwrap_or(group);
+    Path::new(point).join(relative.trim_start_matches('/'))
+}
+
+fn v1_parents(mounts: &str, own: &str, name: &str) -> Vec<PathBuf> {
+    let mut parents = Vec::new();
+    for (root, point, options) in mounts_of(mounts, "cgroup") {
+        let controllers: Vec<&str> = options.split(',').filter(|option| V1.contains(option)).collect();
+        let group = own.lines().find_map(|line| {
+            let mut parts = line.splitn(3, ':').skip(1);
+            let (names, group) = (parts.next()?, parts.next()?);
+            controllers
+                .iter()
+                .any(|controller| names.split(',').any(|name| name == *controller))
+                .then_some(group)
+        });
+        if let Some(group) = group {
+            parents.push(below(point, root, group).join(name));
+        }
+    }
+    parents.sort();
+    parents.dedup();
+    parents
+}
+
+fn v2_parent(mounts: &str, own: &str, name: &str) -> Result<PathBuf, Error> {
+    let (root, point, _) = mounts_of(mounts, "cgroup2")
+        .next()
+        .ok_or_else(|| Error::Cgroups("none are mounted; mount cgroup2 on /sys/fs/cgroup".to_owned()))?;
+    let group = own.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
+    let leaf = format!("{name}-daemon");
+    let mut own = below(point, root, group);
+    if own.ends_with(&leaf) {
+        own.pop();
+    }
+    if enable(&own).is_err() {
+        // A group with processes cannot hand controllers to groups below it, unless it is the root: the daemon moves
+        // to a leaf of its own first.
+        let leaf = own.join(leaf);
+        match fs::create_dir(&leaf) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(Error::io("make the daemon's cgroup", &leaf)(error));
+            }
+            _ => (),
+        }
+        write(&leaf, "cgroup.procs", "0")?;
+        enable(&own).map_err(|error| {
+            let why = "the daemon's cgroup has other processes in it, so it cannot be divided; start the warden in a \
+                       cgroup of its own (systemd: Delegate=yes)";
+            Error::Cgroups(format!("{}: {why} ({})", own.display(), error.chain()))
+        })?;
+    }
+    Ok(own.join(name))
+}
+
+/// Hands the controllers of a v2 group to the groups below it.
+fn enable(directory: &Path) -> Result<(), Error> {
+    let path = directory.join("cgroup.controllers");
+    let available = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+    for controller in V2 {
+        let has = available.split_whitespace().any(|name| name == controller);
+        match has.then(|| write(directory, "cgroup.subtree_control", &format!("+{controller}"))) {
+            Some(Err(error)) => return Err(error),
+            Some(Ok(())) => (),
+            // Memory and processes must be limited; a missing io controller only means one figure less.
+            None if controller == "memory" || controller == "pids" => {
+                let why = format!("controller {controller} is not available in {}", directory.display());
+                return Err(Error::Cgroups(why));
+            }
+            None => (),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HYBRID: &str = "\
+30 20 0:5 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory
+31 20 0:6 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct
+32 20 0:7 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd
+33 20 0:8 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
+34 20 0:9 /inside /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids
+";
+
+    #[test]
+    fn hybrid_hosts_use_their_v1_hierarchies() {
+        let own = "9:name=systemd:/\n4:memory:/api/x\n3:cpu,cpuacct:/\n2:pids:/inside/a\n0::/\n";
+        let paths = ["cpu,cpuacct/cupola-x", "memory/api/x/cupola-x", "pids/a/cupola-x"];
+        let expected: Vec<PathBuf> =
+            paths.iter().map(|path| Path::new("/sys/fs/cgroup").join(path)).collect();
+        assert_eq!(v1_parents(HYBRID, own, "cupola-x"), expected);
+    }
+
+    #[test]
+    fn pure_v2_hosts_have_no_v1_parents() {
+        let mounts = "30 20 0:5 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n";
+        assert!(v1_parents(mounts, "0::/\n", "cupola-x").is_empty());
+        assert_eq!(mounts_of(mounts, "cgroup2").next(), Some(("/", "/sys/fs/cgroup", "rw,nsdelegate")));
+    }
+}

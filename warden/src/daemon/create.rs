@@ -1,0 +1,243 @@
+//! Making a container.
+
+use super::container::Container;
+use super::engine::{Engine, Peer};
+use super::net::link;
+use super::record::{BindRecord, InitProcess, Phase, Record};
+use super::{Error, disk, lock};
+use crate::init::client::InitClient;
+use crate::wire::{Bind, ContainerPlan, Layer, Upper, UserSpec};
+use cupola_protocol::warden::{BindMode, CreateRequest};
+use std::fs;
+use std::os::fd::AsFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The ordinary user of containers.
+const USER: &str = "vcap";
+/// Its uid and gid inside, where the root filesystem does not say.
+const USER_ID: u32 = 1_000;
+
+impl Engine {
+    /// Makes a container and gives its handle. When it fails, nothing is left, and the error is the first one.
+    pub(crate) fn create(self: &Arc<Self>, request: CreateRequest, peer: Peer) -> Result<String, Error> {
+        let begun = std::time::Instant::now();
+        let container = self.reserve(request, peer)?;
+        let _turn = lock(&container.turn);
+        let built = self.build(&container).and_then(|()| {
+            container.change(&self.journal, |record| record.phase = Phase::Active)?;
+            self.follow(&container)
+        });
+        match built {
+            Ok(()) => {
+                let ms = begun.elapsed().as_millis() as u64;
+                tracing::info!(handle = container.handle, id = container.id, ms, "container created");
+                Ok(container.handle.clone())
+            }
+            Err(error) => {
+                self.tear_down(&container).unwrap_or_else(|left| {
+                    tracing::error!(
+                        handle = container.handle,
+                        error = left.chain(),
+                        "failed container left behind"
+                    );
+                });
+                Err(error)
+            }
+        }
+    }
+
+    /// Checks the request, takes what the container needs of the pools, and registers it.
+    fn reserve(&self, request: CreateRequest, peer: Peer) -> Result<Arc<Container>, Error> {
+        let id = self.ids.next();
+        let handle = request.handle.filter(|handle| !handle.is_empty()).unwrap_or_else(|| id.clone());
+        if handle.len() > 1_024 || handle.contains('\0') {
+            return Err(Error::Invalid("a handle has at most 1024 bytes, and no NUL".to_owned()));
+        }
+        let mut binds = Vec::new();
+        for bind in request.bind_mounts {
+            let source = Path::new(&bind.src_path);
+            if !source.exists() {
+                return Err(Error::Invalid(format!("bind mount source {} does not exist", bind.src_path)));
+            }
+            let mode = BindMode::try_from(bind.mode).map_err(|_| {
+                Error::Invalid(format!("bind mount mode {} is neither RO (0) nor RW (1)", bind.mode))
+            })?;
+            let target = PathBuf::from(bind.dst_path);
+            if !target.is_absolute() {
+                return Err(Error::Invalid(format!(
+                    "bind mount target {} is not absolute",
+                    target.display()
+                )));
+            }
+            binds.push(BindRecord {
+                source: self.host_path(source, peer)?,
+                target,
+                read_only: mode == BindMode::Ro,
+            });
+        }
+        let mut layers = Vec::new();
+        for layer in request.layers {
+            layers.push(self.layer(Path::new(&layer), peer)?);
+        }
+        layers.push(match (request.rootfs.filter(|path| !path.is_empty()), &self.config.rootfs) {
+            (Some(path), _) => self.layer(Path::new(&path), peer)?,
+            // The operator's choice needs nobody's permission.
+            (None, Some(path)) => self.layer(path, Peer { uid: 0 })?,
+            (None, None) => {
+                let why = "no root filesystem: name one in the request, or set `rootfs` in the configuration";
+                return Err(Error::Invalid(why.to_owned()));
+            }
+        });
+        let disk_bytes = request.disk_bytes.unwrap_or(self.config.disk.default_bytes);
+        self.check_disk(disk_bytes)?;
+        let network = request.network.as_deref().filter(|text| !text.is_empty());
+        let wanted = network.map(|text| {
+            let outside = || Error::Invalid(format!("network {text:?} is not a /30 of {}", self.pool.net()));
+            self.pool.number(text).ok_or_else(outside)
+        });
+        let wanted = wanted.transpose()?;
+
+        let (uids, network) = self.take(wanted)?;
+        let record = Record {
+            cgroups: self.layout.directories(&id),
+            grace_time: request.grace_time.unwrap_or(self.config.grace_time),
+            phase: Phase::Born,
+            id,
+            handle,
+            layers,
+            binds,
+            network,
+            uids,
+            init: None,
+            disk_bytes,
+            memory_bytes: None,
+            cpu_shares: None,
+            ports: Vec::new(),
+            outs: Vec::new(),
+            events: Vec::new(),
+        };
+        self.register(record).inspect_err(|_| {
+            let mut pools = lock(&self.pools);
+            pools.uids.give_back(uids);
+            pools.networks.give_back(network);
+        })
+    }
+
+    fn take(&self, wanted: Option<u32>) -> Result<(u32, u32), Error> {
+        let mut pools = lock(&self.pools);
+        let count = self.config.uids.count;
+        let uids =
+            pools.uids.take().ok_or(Error::Exhausted { what: "uid range", count, key: "uids.count" })?;
+        let network = match wanted {
+            None => pools.networks.take(),
+            Some(number) => pools.networks.take_exactly(number).then_some(number),
+        };
+        match (network, wanted) {
+            (Some(network), _) => Ok((uids, network)),
+            (None, wanted) => {
+                pools.uids.give_back(uids);
+                Err(match wanted {
+                    Some(_) => Error::Invalid("the network is in use by another container".to_owned()),
+                    None => {
+                        Error::Exhausted { what: "network", count: self.pool.count(), key: "network.pool" }
+                    }
+                })
+            }
+        }
+    }
+
+    /// A layer's path, which must be a directory or a file.
+    fn layer(&self, path: &Path, peer: Peer) -> Result<PathBuf, Error> {
+        let found = fs::metadata(path).map_err(|error| {
+            Error::Invalid(format!("rootfs or layer {} cannot be used: {error}", path.display()))
+        })?;
+        match found.is_dir() || found.is_file() {
+            true => self.host_path(path, peer),
+            false => Err(Error::Invalid(format!(
+                "rootfs or layer {} is neither directory nor file",
+                path.display()
+            ))),
+        }
+    }
+
+    /// Everything of the container, from its first record to an init that answers.
+    fn build(&self, container: &Container) -> Result<(), Error> {
+        let record = container.record().clone();
+        self.journal.write(&record)?;
+        let directory = &container.directory;
+        let made = fs::DirBuilder::new().mode(0o700).create(directory);
+        made.map_err(Error::io("make the container's directory", directory))?;
+        container.group.make()?;
+        container.group.set_base_limits(self.config.pids_limit)?;
+        let image = directory.join(disk::IMAGE);
+        let device = disk::make(&image, self.config.disk.max_bytes, self.config.disk.inodes)?;
+        let namespace = link::make(&container.id, container.subnet, self.mtu)?;
+        container.with_member(|member| self.firewall.add(member))?;
+
+        let plan = self.plan(container, &record, &device.path);
+        let spawned = self.spawner.spawn(&plan, namespace.as_fd()).map_err(Error::Build)?;
+        let start_time =
+            start_time(spawned.pid).ok_or_else(|| Error::Left("its init ended at once".to_owned()))?;
+        let init = InitProcess { pid: spawned.pid, start_time };
+        container.change(&self.journal, |record| record.init = Some(init))?;
+        disk::limit(&image, spawned.pid, record.disk_bytes)?;
+        let socket = container.socket();
+        let client =
+            InitClient::connect(&socket).map_err(Error::io("reach the container's init", &socket))?;
+        container.set_init(Some(Arc::new(client)));
+        Ok(())
+    }
+
+    fn plan(&self, container: &Container, record: &Record, device: &Path) -> ContainerPlan {
+        let layer = |path: &PathBuf| match path.is_dir() {
+            true => Layer::Directory(path.clone()),
+            false => Layer::Erofs(path.clone()),
+        };
+        let bind = |bind: &BindRecord| Bind {
+            source: bind.source.clone(),
+            target: bind.target.clone(),
+            read_only: bind.read_only,
+        };
+        ContainerPlan {
+            id: container.id.clone(),
+            hostname: container.id.clone(),
+            depot: container.directory.clone(),
+            uid_base: self.config.uids.start + record.uids * super::config::UIDS,
+            cgroup: container.group.entry(),
+            lowers: record.layers.iter().map(layer).collect(),
+            upper: Upper::Ext4 { device: device.to_owned() },
+            binds: record.binds.iter().map(bind).collect(),
+            shm_bytes: self.config.shm_bytes,
+            run_bytes: self.config.run_bytes,
+            files: self.files(container),
+            user: UserSpec {
+                name: USER.to_owned(),
+                uid: USER_ID,
+                gid: USER_ID,
+                home: PathBuf::from("/home").join(USER),
+            },
+        }
+    }
+
+    fn files(&self, container: &Container) -> Vec<(PathBuf, Vec<u8>)> {
+        let id = &container.id;
+        let address = container.subnet.container();
+        let resolvers: String =
+            self.resolvers.iter().map(|server| format!("nameserver {server}\n")).collect();
+        let files = [
+            ("/etc/hostname", format!("{id}\n")),
+            ("/etc/hosts", format!("127.0.0.1 localhost\n{address} {id}\n")),
+            ("/etc/resolv.conf", resolvers),
+        ];
+        files.map(|(path, text)| (PathBuf::from(path), text.into_bytes())).to_vec()
+    }
+}
+
+/// When a process began, in ticks since the host's start: field 22 of its stat file (proc(5)).
+pub(crate) fn start_time(pid: i32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The program's name is in parentheses and may hold anything; the fields go on after the last one.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}

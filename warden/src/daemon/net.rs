@@ -1,0 +1,10 @@
+//! A container's network: its namespace and link, and the host's firewall.
+
+pub(crate) mod firewall;
+pub(crate) mod link;
+mod netlink;
+mod out;
+mod subnet;
+
+pub(crate) use out::Out;
+pub(crate) use subnet::{Ipv4Net, PoolNet, Subnet};

@@ -1,0 +1,123 @@
+//! The start of a daemon: containers of an earlier one are taken over, or their end is finished.
+
+use super::container::Container;
+use super::create::start_time;
+use super::engine::Engine;
+use super::net::link;
+use super::record::{Phase, Record};
+use super::{Error, lock};
+use crate::init::client::InitClient;
+use std::fs;
+use std::sync::Arc;
+
+impl Engine {
+    /// Takes over every container that still runs; destroys the others and whatever nobody knows of.
+    pub(crate) fn recover(self: &Arc<Self>) -> Result<(), Error> {
+        for record in self.journal.read()? {
+            self.claim(&record);
+            let container = self.register(record)?;
+            match self.adopt(&container) {
+                Ok(()) => {
+                    tracing::info!(handle = container.handle, id = container.id, "container taken over")
+                }
+                Err(why) => {
+                    tracing::info!(
+                        handle = container.handle,
+                        id = container.id,
+                        why,
+                        "container cannot be taken over"
+                    );
+                    let _turn = lock(&container.turn);
+                    if let Err(error) =
+                        container.change(&self.journal, |record| record.phase = Phase::Destroyed)
+                    {
+                        tracing::error!(
+                            handle = container.handle,
+                            error = error.chain(),
+                            "journal not written"
+                        );
+                    }
+                }
+            }
+        }
+        // One transaction with all that live on, before anything else can go wrong.
+        let all = self.all();
+        let alive = |container: &&Arc<Container>| container.record().phase != Phase::Destroyed;
+        let records: Vec<(Arc<Container>, Record)> = all
+            .iter()
+            .filter(alive)
+            .map(|container| (container.clone(), container.record().clone()))
+            .collect();
+        let members: Vec<_> = records
+            .iter()
+            .map(|(container, record)| super::net::firewall::Member {
+                id: &container.id,
+                subnet: container.subnet,
+                ports: &record.ports,
+                outs: &record.outs,
+            })
+            .collect();
+        self.firewall.rebuild(&members)?;
+        for container in all.iter().filter(|container| !alive(container)) {
+            let _turn = lock(&container.turn);
+            if let Err(error) = self.tear_down(container) {
+                tracing::error!(
+                    handle = container.handle,
+                    error = error.chain(),
+                    "destroy will be tried again"
+                );
+            }
+        }
+        self.sweep()
+    }
+
+    /// Takes what a recorded container has out of the pools.
+    fn claim(&self, record: &Record) {
+        let mut pools = lock(&self.pools);
+        pools.uids.take_exactly(record.uids);
+        pools.networks.take_exactly(record.network);
+        for port in record.ports.iter().filter(|port| port.pooled) {
+            // A port below the start is of another configuration's pool.
+            if let Some(number) = u32::from(port.host).checked_sub(self.config.ports.start) {
+                pools.ports.take_exactly(number);
+            }
+        }
+    }
+
+    /// Connects to the init of a container, if it is the one that was started.
+    fn adopt(self: &Arc<Self>, container: &Arc<Container>) -> Result<(), String> {
+        let record = container.record().clone();
+        if !matches!(record.phase, Phase::Active | Phase::Stopped) {
+            return Err(format!("it was {}", record.phase.as_str()));
+        }
+        let init = record.init.ok_or("it has no init")?;
+        if start_time(init.pid) != Some(init.start_time) {
+            return Err("its init is gone".to_owned());
+        }
+        let client = InitClient::connect(&container.socket()).map_err(|error| error.to_string())?;
+        container.set_init(Some(Arc::new(client)));
+        self.follow(container).map_err(|error| error.chain())?;
+        if record.phase == Phase::Stopped {
+            let _turn = lock(&container.turn);
+            // The stop may have been cut off.
+            self.end_processes(container, super::stop::How::Kill).map_err(|error| error.chain())?;
+        }
+        Ok(())
+    }
+
+    /// Removes what has our names and is nobody's.
+    fn sweep(&self) -> Result<(), Error> {
+        let known: Vec<String> = self.all().iter().map(|container| container.id.clone()).collect();
+        let is_known = |name: &str| known.iter().any(|id| id == name);
+        let name = |path: &std::path::Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+        self.layout.sweep(|path| name(path).is_some_and(|name| is_known(&name)))?;
+        for entry in fs::read_dir(&self.depot).map_err(Error::io("list the depot", &self.depot))?.flatten() {
+            let path = entry.path();
+            let Some(id) = name(&path).filter(|id| !is_known(id)) else { continue };
+            tracing::info!(id, "removing what is left of an unknown container");
+            link::remove(&link::name(&id))?;
+            fs::remove_dir_all(&path).map_err(Error::io("remove an unknown container's directory", &path))?;
+        }
+        Ok(())
+    }
+}

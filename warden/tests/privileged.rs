@@ -1,0 +1,19 @@
+//! The warden through its socket, on a real kernel: what a client is promised. Every test has a daemon of its own. Needs
+//! root, nftables, e2fsprogs and the programs of `make build`; the containers' root is the host's `/usr`, read-only.
+
+#[path = "outside/copies.rs"]
+mod copies;
+#[path = "outside/isolation.rs"]
+mod isolation;
+#[path = "outside/jobs.rs"]
+mod jobs;
+#[path = "outside/lifecycle.rs"]
+mod lifecycle;
+#[path = "outside/limits.rs"]
+mod limits;
+#[path = "outside/network.rs"]
+mod network;
+#[path = "outside/recovery.rs"]
+mod recovery;
+#[path = "outside/scene.rs"]
+mod scene;
