@@ -182,6 +182,7 @@ impl Engine {
             start_time(spawned.pid).ok_or_else(|| Error::Left("its init ended at once".to_owned()))?;
         let init = InitProcess { pid: spawned.pid, start_time };
         container.change(&self.journal, |record| record.init = Some(init))?;
+        container.group.restrict_devices()?;
         disk::limit(&image, spawned.pid, record.disk_bytes)?;
         let socket = container.socket();
         let client =

@@ -26,6 +26,12 @@ impl Group {
             let value = MaxValue::Value(i64::try_from(processes).unwrap_or(i64::MAX));
             controller.set_pid_max(value).map_err(|error| refused("pids.max", dir, &error))?;
         }
+        Ok(())
+    }
+
+    /// Closes every device but the harmless ones (cgroup v1; on v2 the mounts without devices are the wall). Only once
+    /// the container is built: building it opens its loop device.
+    pub(crate) fn restrict_devices(&self) -> Result<(), Error> {
         if let (false, Some(dir)) = (self.v2, self.with("devices.deny")) {
             write(dir, "devices.deny", "a")?;
             for device in DEVICES {
