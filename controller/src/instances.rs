@@ -166,16 +166,10 @@ fn join(
                 (Some(one), None) => {
                     (InstanceStatus::Crashed, crash(index).or_else(|| one.exit_description.clone()))
                 }
-                (None, None) if !app.started() => (InstanceStatus::Down, None),
-                (None, None) => match crash(index) {
+                // Without details: it comes, or comes back. With details, nobody found a place for it.
+                (None, None) => match crash(index).filter(|_| app.started()) {
                     Some(details) => (InstanceStatus::Crashed, Some(details)),
-                    None => (
-                        InstanceStatus::Down,
-                        Some(
-                            "no node reports this instance; it is started again when it stays away"
-                                .to_owned(),
-                        ),
-                    ),
+                    None => (InstanceStatus::Down, None),
                 },
             };
             present(app, index, state, details, one)

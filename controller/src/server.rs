@@ -151,6 +151,9 @@ async fn seed(context: &Context) -> Result<(), Error> {
     let organization =
         store::insert_organization(&context.pool, &config.organization).await.map_err(failed)?;
     store::insert_space(&context.pool, &config.space, &organization).await.map_err(failed)?;
+    if let Some(parent) = config.admin_password_path().parent() {
+        secrets::private_dir(parent)?;
+    }
     // The file first: an administrator whose password nobody knows could not be made again.
     let password = secrets::write_new(&config.admin_password_path())?;
     let hash = tokio::task::spawn_blocking(move || hash_password(&password))
@@ -193,6 +196,8 @@ impl Server {
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
         let Self { listener, address, context, router, subscriptions } = self;
         let stop = context.shutdown.clone();
+        // Also when this future is dropped: no task goes on without its server.
+        let _stop = stop.clone().drop_guard();
         context.tasks.spawn(announce::register(context.clone(), reachable(&context.config, address)));
         context.tasks.spawn(announce::tell_routes(context.clone()));
         context.tasks.spawn({

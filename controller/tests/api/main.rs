@@ -1,0 +1,11 @@
+//! The controller as its clients, nodes and stagers meet it: a real server, a real nats-server, and a stager and
+//! nodes that behave.
+
+mod acting;
+mod bits;
+mod fakes;
+mod login;
+mod platform;
+mod push;
+mod recovery;
+mod refusals;
