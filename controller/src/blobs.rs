@@ -141,7 +141,7 @@ mod tests {
         let (size, stream) = blobs.get(&key).await.unwrap().unwrap();
         let bytes: Vec<Bytes> = stream.try_collect().await.unwrap();
         assert_eq!((size, bytes.concat().len()), (3 << 20, 3 << 20));
-        assert_eq!(blobs.keys().await.unwrap(), [key.clone()]);
+        assert_eq!(blobs.keys().await.unwrap(), std::slice::from_ref(&key));
         assert_eq!(key.parts(), ("resources".to_owned(), "abcdef".to_owned()));
         blobs.remove(&key).await.unwrap();
         blobs.remove(&key).await.unwrap();

@@ -25,12 +25,15 @@ pub(crate) enum Standing {
     NotPlaced(String),
 }
 
+/// The indices of one version of an app.
+type Indices = (Version, BTreeMap<u32, Standing>);
+
 /// [`Standing`]s by app and index, of one version each.
 #[derive(Debug, Default)]
-pub(crate) struct Standings(Mutex<HashMap<AppId, (Version, BTreeMap<u32, Standing>)>>);
+pub(crate) struct Standings(Mutex<HashMap<AppId, Indices>>);
 
 impl Standings {
-    fn all(&self) -> MutexGuard<'_, HashMap<AppId, (Version, BTreeMap<u32, Standing>)>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<AppId, Indices>> {
         self.0.lock().expect("no holder of this lock panics")
     }
 

@@ -217,7 +217,7 @@ pub(crate) fn complete(zip: &Path, resources: &[(FileResource, PathBuf)]) -> Res
     let empty = file.seek(SeekFrom::End(0))? == 0;
     let mut writer = if empty { ZipWriter::new(file) } else { ZipWriter::new_append(file)? };
     for (resource, content) in resources {
-        if !parts(&resource.path).is_some_and(|parts| !parts.is_empty()) {
+        if parts(&resource.path).is_none_or(|parts| parts.is_empty()) {
             return Err(Invalid::Name(resource.path.clone()));
         }
         let mode = mode(resource)?;

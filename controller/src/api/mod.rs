@@ -4,6 +4,7 @@ mod actions;
 mod apps;
 mod builds;
 mod bulk;
+mod domains;
 mod empty;
 mod error;
 mod input;
@@ -19,6 +20,7 @@ mod root;
 mod routes;
 mod tenancy;
 mod upload;
+mod users;
 
 pub(crate) use error::ApiError;
 
@@ -40,6 +42,8 @@ pub(crate) fn router(context: Shared) -> Router {
         .merge(root::routes())
         .merge(oauth::routes())
         .merge(tenancy::routes())
+        .merge(users::routes())
+        .merge(domains::routes())
         .merge(apps::routes())
         .merge(actions::routes())
         .merge(processes::routes())

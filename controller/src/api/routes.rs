@@ -1,4 +1,4 @@
-//! Routes, destinations, domains.
+//! Routes and destinations.
 
 use super::{
     ApiError,
@@ -9,7 +9,6 @@ use super::{
 };
 use crate::{
     auth::User,
-    config::is_domain,
     context::{Context, Shared},
     manifest::{RouteParts, check_host_and_path},
     store::{self, DomainRow, Filter, RouteRow, SpaceRow},
@@ -21,8 +20,7 @@ use axum::{
     routing::{delete, get},
 };
 use cupola_protocol::api::{
-    CreateDomain, CreateRoute, Destination, DestinationApp, Destinations, Domain, DomainRelationships, Link,
-    Metadata, Page, ProcessType, Route, ToOne,
+    CreateRoute, Destination, DestinationApp, Destinations, Link, Metadata, Page, ProcessType, Route, ToOne,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,27 +31,6 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/v3/routes/{guid}/destinations", get(destinations).post(add).patch(replace))
         .route("/v3/routes/{guid}/destinations/{destination}", delete(remove_destination))
         .route("/v3/apps/{guid}/routes", get(of_app))
-        .route("/v3/domains", get(domains).post(create_domain))
-        .route("/v3/domains/{guid}", get(domain).delete(delete_domain))
-        .route("/v3/domains/{guid}/route_reservations", get(reservations))
-}
-
-pub(super) fn show_domain(base: &Base, row: DomainRow) -> Domain {
-    let path = format!("/v3/domains/{}", row.guid);
-    let mut links = itself(base, &path);
-    links.insert("route_reservations".to_owned(), Link::get(base.url(&format!("{path}/route_reservations"))));
-    Domain {
-        guid: row.guid,
-        created_at: row.created_at,
-        updated_at: row.updated_at,
-        name: row.name,
-        internal: false,
-        router_group: None,
-        supported_protocols: vec!["http".to_owned()],
-        relationships: DomainRelationships::default(),
-        metadata: Metadata::default(),
-        links,
-    }
 }
 
 async fn show_destinations(context: &Context, route: &str) -> Result<Vec<Destination>, ApiError> {
@@ -327,96 +304,4 @@ async fn remove_destination(
     store::delete(&context.pool, "destinations", &found.guid).await?;
     context.routes_of_app_changed(&found.app_guid).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-async fn domains(
-    State(context): State<Shared>,
-    _: User,
-    base: Base,
-    uri: OriginalUri,
-    params: Params,
-) -> Result<Json<Page<Domain>>, ApiError> {
-    let filters = [by(&params, "names", "name IN (", ")"), by(&params, "guids", "guid IN (", ")")];
-    let listing = Listing {
-        base: &base,
-        path: uri.path(),
-        params: &params,
-        table: "domains",
-        filters: filters.into_iter().flatten().collect(),
-        orders: &["created_at", "updated_at", "name"],
-    };
-    Ok(Json(page::rows(&context, listing).await?.show(|row| show_domain(&base, row))))
-}
-
-async fn domain_row(context: &Context, guid: &str) -> Result<DomainRow, ApiError> {
-    store::get(&context.pool, "domains", guid).await?.ok_or_else(|| ApiError::not_found("Domain"))
-}
-
-async fn domain(
-    State(context): State<Shared>,
-    _: User,
-    base: Base,
-    Path(guid): Path<String>,
-) -> Result<Json<Domain>, ApiError> {
-    Ok(Json(show_domain(&base, domain_row(&context, &guid).await?)))
-}
-
-async fn create_domain(
-    State(context): State<Shared>,
-    user: User,
-    base: Base,
-    Input(wish): Input<CreateDomain>,
-) -> Result<(StatusCode, Json<Domain>), ApiError> {
-    user.must_be_admin()?;
-    let name = wish.name.to_lowercase();
-    if !is_domain(&name) || !name.contains('.') {
-        return Err(ApiError::unprocessable(format!(
-            "{name:?} is not a domain name, such as apps.example.com."
-        )));
-    }
-    let guid = match store::insert_domain(&context.pool, &name).await {
-        Ok(guid) => guid,
-        Err(error) if store::is_duplicate(&error) => {
-            return Err(ApiError::unprocessable(format!("The domain name \"{name}\" is already in use")));
-        }
-        Err(error) => return Err(error.into()),
-    };
-    Ok((StatusCode::CREATED, Json(show_domain(&base, domain_row(&context, &guid).await?))))
-}
-
-async fn delete_domain(
-    State(context): State<Shared>,
-    user: User,
-    base: Base,
-    Path(guid): Path<String>,
-) -> Result<(StatusCode, HeaderMap), ApiError> {
-    user.must_be_admin()?;
-    let domain = domain_row(&context, &guid).await?;
-    if domain.name == context.config.domain {
-        return Err(ApiError::unprocessable("The platform's own domain cannot be deleted."));
-    }
-    match store::delete(&context.pool, "domains", &guid).await {
-        Ok(_) => jobs::done(&context, &base, "domain.delete").await,
-        Err(error)
-            if error
-                .as_database_error()
-                .is_some_and(sqlx::error::DatabaseError::is_foreign_key_violation) =>
-        {
-            Err(ApiError::unprocessable("The domain has routes: delete those first."))
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Whether a route exists: `cf check-route`.
-async fn reservations(
-    State(context): State<Shared>,
-    _: User,
-    params: Params,
-    Path(guid): Path<String>,
-) -> Result<Json<serde_json::Value>, ApiError> {
-    domain_row(&context, &guid).await?;
-    let (host, path) = (params.get("host").unwrap_or_default(), params.get("path").unwrap_or_default());
-    let found = store::find_route(&context.pool, host, path, &guid).await?.is_some();
-    Ok(Json(serde_json::json!({"matching_route": found})))
 }

@@ -40,7 +40,7 @@ async fn bad_uploads_are_refused_with_a_reason_and_leave_nothing() {
         let detail = answer["errors"][0]["detail"].as_str().unwrap_or_default();
         assert_eq!(found.as_u16(), status, "{answer}");
         assert!(detail.contains(part), "{detail}");
-        assert_eq!(platform.blobs(), [platform.config.data_dir.join("blobs"); 0]);
+        assert_eq!(platform.blobs(), Vec::<PathBuf>::new());
     }
     // Those that were refused for what they hold are gone; one that broke off may be sent again.
     let packages = platform.get(&format!("/v3/apps/{app}/packages")).await;
