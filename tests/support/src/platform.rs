@@ -50,7 +50,12 @@ impl Said {
     /// Fails the test unless the command failed with one message that contains every word given.
     #[track_caller]
     pub fn refused(self, words: &[&str]) -> Self {
-        assert!(!matches!(self.status, Some(0) | None), "the command did not fail:\n{}\n{}", self.out, self.err);
+        assert!(
+            !matches!(self.status, Some(0) | None),
+            "the command did not fail:\n{}\n{}",
+            self.out,
+            self.err
+        );
         let all = format!("{}\n{}", self.out, self.err);
         for word in words {
             assert!(all.contains(word), "the message does not say {word:?}:\n{all}");
@@ -112,7 +117,8 @@ impl Platform {
     pub fn up(&self) -> Result<()> {
         let said = self.try_up();
         ensure!(said.status == Some(0), "cupola up failed:\n{}\n{}", said.out, said.err);
-        let password = fs::read(self.data().join("secrets/admin-password")).context("the first user has a password")?;
+        let password =
+            fs::read(self.data().join("secrets/admin-password")).context("the first user has a password")?;
         let said = self.with_input(&["login", "-u", "admin", "--password-stdin"], &password);
         ensure!(said.status == Some(0), "cupola login failed:\n{}\n{}", said.out, said.err);
         Ok(())
@@ -196,7 +202,8 @@ impl Platform {
     #[track_caller]
     pub fn get_json(&self, app: &str, path: &str) -> Value {
         let body = self.get(app, path);
-        serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path} of {app} is not JSON ({error}): {body}"))
+        serde_json::from_str(&body)
+            .unwrap_or_else(|error| panic!("{path} of {app} is not JSON ({error}): {body}"))
     }
 
     /// Waits until `condition` holds; fails the test after `limit` with what it said last.
@@ -271,7 +278,8 @@ pub fn inventory(directories: Vec<PathBuf>) -> Inventory {
 
 /// Three ports that nobody uses now. They are held together, so that they differ.
 fn free_ports() -> Result<[u16; 3]> {
-    let held: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+    let held: Vec<TcpListener> =
+        (0..3).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
     let mut ports = [0; 3];
     for (port, listener) in ports.iter_mut().zip(&held) {
         *port = listener.local_addr()?.port();
@@ -281,7 +289,8 @@ fn free_ports() -> Result<[u16; 3]> {
 
 /// Gives a platform the stacks of the tests, which `make stacks` builds, by hard links where they go.
 fn share_stacks(target: &Path) -> Result<()> {
-    let cache = std::env::var_os("CUPOLA_CACHE").context("CUPOLA_CACHE is not set: run this by `make test-e2e`")?;
+    let cache =
+        std::env::var_os("CUPOLA_CACHE").context("CUPOLA_CACHE is not set: run this by `make test-e2e`")?;
     let stacks = Path::new(&cache).join("stacks");
     ensure!(stacks.is_dir(), "there are no stacks in {}: run `make stacks`", stacks.display());
     fs::create_dir_all(target)?;

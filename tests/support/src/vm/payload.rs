@@ -8,6 +8,7 @@ use std::{
     env,
     ffi::OsString,
     fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -24,6 +25,8 @@ const SPARE_BYTES: u64 = 256 << 20;
 pub(super) struct Workspace {
     root: PathBuf,
     pub(super) target: PathBuf,
+    /// Where the tests keep what is costly to make: `CUPOLA_CACHE`, or `target/cache`.
+    cache: PathBuf,
     /// Name of each privileged test binary, and the package that has it.
     tests: BTreeMap<String, BTreeSet<String>>,
 }
@@ -33,6 +36,13 @@ struct Test {
     name: String,
     executable: PathBuf,
     package_root: PathBuf,
+}
+
+/// Files of a stack in its store: the link that is its name, what it leads to, and the receipt beside that.
+struct Stack {
+    link: PathBuf,
+    image: PathBuf,
+    receipt: PathBuf,
 }
 
 impl Workspace {
@@ -58,7 +68,8 @@ impl Workspace {
         }
         let root = PathBuf::from(string(&metadata["workspace_root"])?);
         let target = PathBuf::from(string(&metadata["target_directory"])?);
-        for path in [&root, &target] {
+        let cache = env::var_os("CUPOLA_CACHE").map_or_else(|| root.join("target/cache"), PathBuf::from);
+        for path in [&root, &target, &cache] {
             // The guest's script reads paths from lines of words.
             if path.to_string_lossy().contains(char::is_whitespace) {
                 bail!(
@@ -67,7 +78,7 @@ impl Workspace {
                 );
             }
         }
-        Ok(Self { root, target, tests })
+        Ok(Self { root, target, cache, tests })
     }
 
     /// The binaries to run: those asked for, or all but those that cannot run in the machine, which it says.
@@ -99,8 +110,10 @@ impl Workspace {
 /// Builds the chosen tests and everything that they run, and makes the disk. Returns its path.
 pub(super) fn pack(workspace: &Workspace, cache: &Path, options: &Options) -> Result<PathBuf> {
     let names = workspace.select(&options.filter)?;
-    let (tests, programs) = build(workspace, &names)?;
+    let programs = build_programs(workspace)?;
+    let tests = build_tests(workspace, &names)?;
     let init = build_init(workspace)?;
+    let stack = build_stack(workspace)?;
 
     let stage = cache.join("payload.d");
     if stage.exists() {
@@ -119,27 +132,33 @@ pub(super) fn pack(workspace: &Workspace, cache: &Path, options: &Options) -> Re
     for program in tests.iter().map(|test| &test.executable).chain(&programs) {
         stage_file(program, &tree, program)?;
     }
-    // Cargo builds warden-init for the tests too, dynamic; in the guest both places hold the static one.
     stage_file(&init, &tree, &init)?;
-    if let Some(dynamic) = programs.iter().find(|program| program.ends_with("warden-init")) {
-        fs::remove_file(beneath(&tree, dynamic)).context("replace the dynamic warden-init")?;
-        stage_file(&init, &tree, dynamic)?;
+    // Where `make build` puts it: the daemon looks for the init beside itself.
+    stage_file(&init, &tree, &workspace.target.join("debug/warden-init"))?;
+    let Stack { link, image, receipt } = stack;
+    for file in [&image, &receipt] {
+        stage_file(file, &tree, file)?;
     }
+    let staged = beneath(&tree, &link);
+    symlink(image.file_name().unwrap_or_default(), &staged)
+        .with_context(|| format!("link {}", staged.display()))?;
 
     let mut plan = String::new();
     for Test { name, executable, package_root } in &tests {
         plan += &format!("{name} {} {}\n", executable.display(), package_root.display());
     }
     let mut binds = format!("{}\n", workspace.root.display());
-    if !workspace.target.starts_with(&workspace.root) {
-        binds += &format!("{}\n", workspace.target.display());
+    let stacks = workspace.cache.join("stacks");
+    for outside in [&workspace.target, &stacks].iter().filter(|path| !path.starts_with(&workspace.root)) {
+        binds += &format!("{}\n", outside.display());
     }
     let mut environment = format!(
-        "VM_VERBOSE={}\nVM_TEST_TIMEOUT={}\nRUST_BACKTRACE=1\nCARGO_TARGET_DIR={}\nWARDEN_INIT={}\n",
+        "VM_VERBOSE={}\nVM_TEST_TIMEOUT={}\nRUST_BACKTRACE=1\nCARGO_TARGET_DIR={}\nWARDEN_INIT={}\nCUPOLA_CACHE={}\n",
         u8::from(options.verbose),
         options.test_timeout.as_secs(),
         workspace.target.display(),
-        init.display()
+        init.display(),
+        workspace.cache.display()
     );
     if let Ok(level) = env::var("RUST_LOG") {
         environment += &format!("RUST_LOG='{level}'\n");
@@ -161,40 +180,58 @@ pub(super) fn pack(workspace: &Workspace, cache: &Path, options: &Options) -> Re
     Ok(image)
 }
 
-/// The tests, and every program of the packages that have them (which cargo builds for integration tests).
-fn build(workspace: &Workspace, names: &[&str]) -> Result<(Vec<Test>, Vec<PathBuf>)> {
+/// Builds the programs of the platform that tests start, and returns their paths.
+fn build_programs(workspace: &Workspace) -> Result<Vec<PathBuf>> {
+    let arguments = ["build", "-p", "cupola", "-p", "warden", "--bin", "cupola", "--bin", "warden"];
+    let artifacts = build(cargo().args(arguments).current_dir(&workspace.root))?;
+    Ok(artifacts.into_iter().filter_map(|message| executable(&message)).collect())
+}
+
+fn build_tests(workspace: &Workspace, names: &[&str]) -> Result<Vec<Test>> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut command = cargo();
-    command
-        .args(["test", "--no-run", "--message-format=json-render-diagnostics"])
-        .current_dir(&workspace.root);
+    command.args(["test", "--no-run"]).current_dir(&workspace.root);
     for name in names {
         command.args(["--test", name]);
         for package in &workspace.tests[*name] {
             command.args(["-p", package]);
         }
     }
-    if names.is_empty() {
-        return Ok((Vec::new(), Vec::new()));
-    }
-    let messages = output(command.stderr(Stdio::inherit()))?;
     let mut tests = Vec::new();
-    let mut programs = Vec::new();
-    for line in messages.lines() {
-        let message: Value =
-            serde_json::from_str(line).with_context(|| format!("parse cargo's line {line}"))?;
-        let Some(executable) = message["executable"].as_str().map(PathBuf::from) else { continue };
-        if has_kind(&message["target"], "test") {
-            let manifest = Path::new(string(&message["manifest_path"])?);
-            tests.push(Test {
-                name: string(&message["target"]["name"])?.to_owned(),
-                executable,
-                package_root: manifest.parent().unwrap_or(manifest).to_owned(),
-            });
-        } else if has_kind(&message["target"], "bin") {
-            programs.push(executable);
-        }
+    for message in build(&mut command)?.iter().filter(|message| has_kind(&message["target"], "test")) {
+        let Some(executable) = executable(message) else { continue };
+        let manifest = Path::new(string(&message["manifest_path"])?);
+        let package_root = manifest.parent().unwrap_or(manifest).to_owned();
+        tests.push(Test { name: string(&message["target"]["name"])?.to_owned(), executable, package_root });
     }
-    Ok((tests, programs))
+    Ok(tests)
+}
+
+/// Runs a build, and returns cargo's messages about what it made.
+fn build(command: &mut Command) -> Result<Vec<Value>> {
+    command.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
+    let parse = |line| serde_json::from_str(line).with_context(|| format!("parse cargo's line {line}"));
+    output(command)?.lines().map(parse).collect()
+}
+
+fn executable(message: &Value) -> Option<PathBuf> {
+    message["executable"].as_str().map(PathBuf::from)
+}
+
+/// Makes the minimal stack in the cache that the tests of the host use too, unless it is there. The guest cannot
+/// make one, having no network.
+fn build_stack(workspace: &Workspace) -> Result<Stack> {
+    let program = workspace.target.join("debug/cupola");
+    let mut command = Command::new(program);
+    command.args(["stack", "build", "minimal", "--data-dir"]).arg(&workspace.cache).stdout(Stdio::null());
+    check(&mut command)?;
+    let link = workspace.cache.join("stacks/minimal");
+    let image =
+        link.with_file_name(fs::read_link(&link).with_context(|| format!("read {}", link.display()))?);
+    let receipt = image.with_extension("json");
+    Ok(Stack { link, image, receipt })
 }
 
 /// Builds the static PID 1 of containers, and returns its path.
