@@ -208,19 +208,23 @@ fn the_users_of_an_image_hold() {
 
 #[test]
 fn a_container_starts_quickly() {
-    let mut times: Vec<Duration> = (0..15)
+    let (mut builds, mut commands): (Vec<Duration>, Vec<Duration>) = (0..15)
         .map(|_| {
             let draft = draft();
             let began = Instant::now();
             let container = draft.build().unwrap();
-            let took = began.elapsed();
+            let built = began.elapsed();
             drop(container);
-            took
+            let began = Instant::now();
+            run("/bin/true", &[]);
+            (built, began.elapsed())
         })
-        .collect();
-    times.sort();
-    println!("built and ready, with a new network namespace: median {:?}, slowest {:?}", times[7], times[14]);
-    // Ten times what a quiet machine needs; what makes this fail is a wait that does not belong here (RCU: 10 to 20 ms
-    // for each of several hierarchies; a sync of the disk).
-    assert!(times[7] < Duration::from_millis(100), "{times:?}");
+        .unzip();
+    builds.sort();
+    commands.sort();
+    let (build, command) = (builds[7], commands[7]);
+    println!("built and ready: median {build:?}, slowest {:?}; /bin/true: {command:?}", builds[14]);
+    // Machines differ, so it is measured in commands: usually ten to twenty. What makes this fail is a wait that does
+    // not belong here (RCU: 10 to 20 ms for each of several hierarchies; a sync of the disk).
+    assert!(build < command * 60, "{build:?} is more than 60 times {command:?}");
 }
