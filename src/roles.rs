@@ -8,7 +8,7 @@ use nix::{
     sys::{prctl::set_pdeathsig, signal::Signal},
     unistd::geteuid,
 };
-use std::{fmt::Write as _, fs, future::Future, time::Duration};
+use std::{fmt::Write as _, fs, future::Future, io::IsTerminal, time::Duration};
 use tokio::{
     signal::unix::{SignalKind, signal},
     task::JoinSet,
@@ -65,9 +65,11 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     }
     tracing_subscriber::fmt()
         .with_env_filter(
-            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,access=off")),
+            EnvFilter::try_from_default_env()
+                .unwrap_or_else(|_| EnvFilter::new("info,access=off,async_nats=warn")),
         )
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     let config = Config::load(&arguments.overrides)?;
     let roles = if arguments.all { ALL.to_vec() } else { arguments.roles };

@@ -197,8 +197,9 @@ fn prepare(config: &Config, user: &User) -> Result<()> {
         let password = secrets::ensure(&path)?;
         own(&path, user)?;
         let text = format!(
-            "# Made by `cupola up`, anew at each start.\nlisten: 127.0.0.1:{}\nmax_payload: 1MB\nauthorization {{ user: cupola, password: \"{password}\" }}\n",
-            platform.nats_port
+            "# Made by `cupola up`, anew at each start.\nlisten: 127.0.0.1:{}\nlog_file: {:?}\nlogfile_size_limit: 10MB\nmax_payload: 1MB\nauthorization {{ user: cupola, password: \"{password}\" }}\n",
+            platform.nats_port,
+            platform.data_dir.join("log/nats.log")
         );
         write_private(&platform.nats_config_file(), &text, Some(user))?;
     }
