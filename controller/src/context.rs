@@ -23,7 +23,7 @@ use std::{
     time::Instant,
 };
 use time::OffsetDateTime;
-use tokio::sync::{Notify, OwnedMutexGuard};
+use tokio::sync::{Notify, OwnedMutexGuard, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// What every request and every task works with.
@@ -52,6 +52,8 @@ pub(crate) struct Context {
     /// Since when.
     pub begun: Instant,
     pub locks: AppLocks,
+    /// One permit per password that is being checked: each takes 19 MiB and a core.
+    pub checking: Semaphore,
 }
 
 /// A shared handle to it.

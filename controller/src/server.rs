@@ -24,8 +24,14 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::{net::TcpListener, sync::Notify};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, Semaphore},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Passwords that are checked at a time: who logs in waits, who serves is not slowed.
+const PASSWORDS_AT_ONCE: usize = 2;
 
 /// A controller that listens, and serves once it is run.
 #[derive(Debug)]
@@ -110,6 +116,7 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
         shutdown: CancellationToken::new(),
         begun: Instant::now(),
         locks: AppLocks::default(),
+        checking: Semaphore::new(PASSWORDS_AT_ONCE),
         incoming,
         internal_url,
         pool,

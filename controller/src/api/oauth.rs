@@ -116,6 +116,7 @@ async fn grant(context: &Context, request: TokenRequest) -> Result<Option<Token>
         TokenRequest::Password { username, password } => {
             let user = store::user_named(&context.pool, &username).await.map_err(failed)?;
             let hash = user.as_ref().map(|user| user.password_hash.clone());
+            let _permit = context.checking.acquire().await.map_err(|error| error.to_string())?;
             let good = tokio::task::spawn_blocking(move || verify_password(&password, hash.as_deref()))
                 .await
                 .map_err(|error| error.to_string())?;

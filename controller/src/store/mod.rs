@@ -17,7 +17,7 @@ use sqlx::{
     QueryBuilder, Sqlite, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
 };
-use std::{path::Path, time::Duration};
+use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
 /// The database.
@@ -29,6 +29,12 @@ pub(crate) type Result<T> = std::result::Result<T, sqlx::Error>;
 
 /// Opens the database, makes it when it is missing, and brings its tables up to date.
 pub(crate) async fn open(path: &Path) -> std::result::Result<Pool, Error> {
+    // It holds the apps' variables, which may be secrets; SQLite gives its own new files the mode of this one.
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(|source| Error::File {
+        action: "write",
+        path: path.to_owned(),
+        source,
+    })?;
     let options = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
