@@ -3,7 +3,7 @@
 
 use crate::{Error, session::Session};
 use cupola_protocol::api::{ErrorBody, Page, Token};
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, multipart::Form};
 use serde::{Serialize, de::DeserializeOwned};
 use std::time::Duration;
 
@@ -11,6 +11,10 @@ use std::time::Duration;
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How long an answer may be silent; uploads and downloads of any length go on while they move.
 const SILENCE_LIMIT: Duration = Duration::from_secs(120);
+/// Times that a GET is tried when the connection fails; nothing else is sent twice.
+const GET_TRIES: u32 = 3;
+/// Pause between two of them.
+const GET_PAUSE: Duration = Duration::from_millis(500);
 /// Client name of the OAuth grants: the official CLI's, with an empty secret.
 const OAUTH_CLIENT: &str = "cf";
 
@@ -27,6 +31,8 @@ impl Api {
     pub(crate) fn open() -> Result<Self, Error> {
         let session = Session::load()?;
         let base = session.api_address();
+        // Tokens are for the API that gave them: another one must not see them.
+        let session = if session.is_of(&base) { session } else { Session::default() };
         Ok(Self::at(session, &base))
     }
 
@@ -104,10 +110,19 @@ impl Api {
         build: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Response, Error> {
         let mut refreshed = false;
+        let mut tries = 1;
         loop {
             let Some(token) = self.session.access_token.clone() else { return Err(Error::NotLoggedIn) };
             let request = self.http.request(method.clone(), self.url(path)).bearer_auth(token);
-            let answer = build(request).send().await.map_err(|source| self.unreachable(source))?;
+            let answer = match build(request).send().await {
+                Ok(answer) => answer,
+                Err(error) if method == Method::GET && tries < GET_TRIES && !error.is_timeout() => {
+                    tries += 1;
+                    tokio::time::sleep(GET_PAUSE).await;
+                    continue;
+                }
+                Err(error) => return Err(self.unreachable(error)),
+            };
             match answer.status() {
                 status if status.is_success() => return Ok(answer),
                 StatusCode::UNAUTHORIZED if !refreshed => {
@@ -120,22 +135,27 @@ impl Api {
         }
     }
 
-    /// A multipart upload: not repeated, since its body is read once; the token is refreshed before.
+    /// A multipart upload. `form` is asked for it anew when the token has to be refreshed.
     pub(crate) async fn upload<T: DeserializeOwned>(
         &mut self,
         path: &str,
-        form: reqwest::multipart::Form,
+        form: impl Fn() -> Result<Form, Error>,
     ) -> Result<T, Error> {
-        let Some(token) = self.session.access_token.clone() else { return Err(Error::NotLoggedIn) };
-        let answer = self
-            .http
-            .post(self.url(path))
-            .bearer_auth(token)
-            .multipart(form)
-            .send()
-            .await
-            .map_err(|source| self.unreachable(source))?;
-        if answer.status().is_success() { self.json(answer).await } else { Err(refusal(answer).await) }
+        let mut refreshed = false;
+        loop {
+            let Some(token) = self.session.access_token.clone() else { return Err(Error::NotLoggedIn) };
+            let request = self.http.post(self.url(path)).bearer_auth(token).multipart(form()?);
+            let answer = request.send().await.map_err(|source| self.unreachable(source))?;
+            match answer.status() {
+                status if status.is_success() => return self.json(answer).await,
+                StatusCode::UNAUTHORIZED if !refreshed => {
+                    self.refresh().await?;
+                    refreshed = true;
+                }
+                StatusCode::UNAUTHORIZED => return Err(Error::Expired),
+                _ => return Err(refusal(answer).await),
+            }
+        }
     }
 
     /// Logs in.

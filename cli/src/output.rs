@@ -1,21 +1,40 @@
 //! How things are shown: calm lines, aligned tables, no colours.
 
-use std::io::{IsTerminal, Write};
+use std::{
+    fmt::Display,
+    io::{ErrorKind, IsTerminal, Write},
+};
+
+/// What a shell reports for a program that SIGPIPE (13) has ended: 128 + 13.
+const NOBODY_READS: i32 = 141;
+
+/// Prints a line. Ends the program quietly when nobody reads any more, as in `cupola logs app | head`.
+pub(crate) fn line(text: impl Display) {
+    write(&format!("{text}\n"));
+}
+
+fn write(text: &str) {
+    let mut out = std::io::stdout().lock();
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush())
+        && error.kind() == ErrorKind::BrokenPipe
+    {
+        std::process::exit(NOBODY_READS);
+    }
+}
 
 /// Prints a line that says what is being done.
 pub(crate) fn doing(text: &str) {
-    println!("{text}");
-    let _ = std::io::stdout().flush();
+    line(text);
 }
 
 /// Prints that it worked.
 pub(crate) fn ok() {
-    println!("OK");
+    line("OK");
 }
 
 /// Prints rows under a head, each column as wide as its widest cell.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) {
-    print!("{}", render(head, rows));
+    write(&render(head, rows));
 }
 
 fn render(head: &[&str], rows: &[Vec<String>]) -> String {

@@ -166,7 +166,7 @@ async fn push(
     let package = upload(api, &app, source).await?;
     if arguments.no_start {
         api.act(&format!("/v3/apps/{}/actions/stop", app.guid)).await?;
-        println!("uploaded; `cupola restage {name}` stages and starts it");
+        output::line(format_args!("uploaded; `cupola restage {name}` stages and starts it"));
         return show_app(api, &app).await;
     }
     output::doing("Staging ...");
@@ -175,7 +175,7 @@ async fn push(
     output::doing("Starting ...");
     api.act(&format!("/v3/apps/{}/actions/restart", app.guid)).await?;
     wait::instances(api, &app).await?;
-    println!();
+    output::line("");
     show_app(api, &app).await
 }
 
@@ -191,8 +191,9 @@ async fn upload(api: &mut Api, app: &App, source: &Source) -> Result<String, Err
         CreatePackage { kind: "bits".to_owned(), relationships: OfApp { app: ToOne::new(app.guid.clone()) } };
     let package: Package = api.call(Method::POST, "/v3/packages", &request).await?;
     let (archive, matched) = source.archive(known)?;
-    let form = archive::form(archive, &matched, source.describe())?;
-    let package: Package = api.upload(&format!("/v3/packages/{}/upload", package.guid), form).await?;
+    let path = format!("/v3/packages/{}/upload", package.guid);
+    let form = || archive::form(&archive, &matched, source.describe());
+    let package: Package = api.upload(&path, form).await?;
     wait::package(api, &package.guid).await?;
     Ok(package.guid)
 }

@@ -78,6 +78,12 @@ impl Session {
             .unwrap_or_else(|| DEFAULT_API.to_owned())
     }
 
+    /// Whether this login is one at the API with this address.
+    pub(crate) fn is_of(&self, address: &str) -> bool {
+        let own = self.api.as_deref().unwrap_or(DEFAULT_API);
+        own.trim_end_matches('/') == address.trim_end_matches('/')
+    }
+
     /// The targeted space.
     pub(crate) fn space(&self) -> Result<&Target, Error> {
         if self.access_token.is_none() {

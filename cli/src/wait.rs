@@ -17,6 +17,8 @@ const JOB_LIMIT: Duration = Duration::from_secs(120);
 const STAGING_LIMIT: Duration = Duration::from_secs(3600);
 /// The same for instances, whose health check has a limit of its own.
 const INSTANCES_LIMIT: Duration = Duration::from_secs(600);
+/// How long no node may want an instance before that is an error.
+const DOWN_LIMIT: Duration = Duration::from_secs(15);
 /// Lines of the log that an error carries.
 const LAST_LINES: usize = 15;
 
@@ -68,7 +70,7 @@ pub(crate) async fn package(api: &mut Api, guid: &str) -> Result<(), Error> {
 
 /// Stages a package, shows what the stager says meanwhile, and gives the droplet.
 pub(crate) async fn stage(api: &mut Api, app: &App, package: &str) -> Result<String, Error> {
-    let mut tail = Tail::new(&app.guid);
+    let mut tail = Tail::new(api, &app.guid).await?;
     let request = CreateBuild {
         package: Named::new(package),
         lifecycle: None,
@@ -127,10 +129,11 @@ pub(crate) async fn set_droplet(api: &mut Api, app: &str, droplet: &str) -> Resu
 /// ran, its reason and the last lines of its log are the error.
 pub(crate) async fn instances(api: &mut Api, app: &App) -> Result<(), Error> {
     let deadline = Instant::now() + INSTANCES_LIMIT;
+    let mut down_since = None;
     let mut said = String::new();
     loop {
         let processes: Vec<Process> = api.list(&format!("/v3/apps/{}/processes", app.guid)).await?;
-        let (mut wanted, mut running, mut starting, mut crashed) = (0, 0, 0, 0);
+        let (mut wanted, mut running, mut starting, mut crashed, mut down) = (0, 0, 0, 0, 0);
         let mut details = Vec::new();
         for process in processes.iter().filter(|process| process.instances > 0) {
             let stats: ProcessStats = api.get(&format!("/v3/processes/{}/stats", process.guid)).await?;
@@ -139,6 +142,7 @@ pub(crate) async fn instances(api: &mut Api, app: &App) -> Result<(), Error> {
                 match instance.state {
                     InstanceStatus::Running => running += 1,
                     InstanceStatus::Crashed => crashed += 1,
+                    InstanceStatus::Down => down += 1,
                     _ => starting += 1,
                 }
                 if matches!(instance.state, InstanceStatus::Crashed | InstanceStatus::Down) {
@@ -146,11 +150,12 @@ pub(crate) async fn instances(api: &mut Api, app: &App) -> Result<(), Error> {
                 }
             }
         }
-        let line = match (starting, crashed) {
-            (0, 0) => format!("{running} of {wanted} instances running"),
-            (_, 0) => format!("{running} of {wanted} instances running, {starting} starting"),
-            _ => format!("{running} of {wanted} instances running, {starting} starting, {crashed} crashed"),
-        };
+        let mut line = format!("{running} of {wanted} instances running");
+        for (count, word) in [(starting, "starting"), (crashed, "crashed"), (down, "down")] {
+            if count > 0 {
+                line.push_str(&format!(", {count} {word}"));
+            }
+        }
         if line != said {
             output::doing(&line);
             said = line;
@@ -161,6 +166,14 @@ pub(crate) async fn instances(api: &mut Api, app: &App) -> Result<(), Error> {
         if crashed > 0 {
             let reason = details.into_iter().next().unwrap_or_else(|| "an instance crashed".to_owned());
             return Err(Error::NotRunning { detail: with_last_lines(api, app, reason).await });
+        }
+        // Nothing starts, and somebody has said why: more waiting would not help.
+        let stuck = down > 0 && starting == 0 && !details.is_empty();
+        let since = *down_since.get_or_insert_with(Instant::now);
+        if !stuck {
+            down_since = None;
+        } else if since.elapsed() >= DOWN_LIMIT {
+            return Err(Error::NotRunning { detail: details.swap_remove(0) });
         }
         if Instant::now() >= deadline {
             let seconds = INSTANCES_LIMIT.as_secs();

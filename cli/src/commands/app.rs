@@ -25,24 +25,27 @@ pub(crate) async fn show(api: &mut Api, app: &App) -> Result<(), Error> {
         Err(Error::Refused { status: 404, .. }) => None,
         Err(error) => return Err(error),
     };
-    println!("name             {}", app.name);
-    println!("requested state  {}", if app.state == DesiredState::Started { "started" } else { "stopped" });
+    output::line(format_args!("name             {}", app.name));
+    output::line(format_args!(
+        "requested state  {}",
+        if app.state == DesiredState::Started { "started" } else { "stopped" }
+    ));
     let urls: Vec<String> = routes.into_iter().map(|route| route.url).collect();
-    println!("routes           {}", urls.join(", "));
+    output::line(format_args!("routes           {}", urls.join(", ")));
     if let Some(droplet) = droplet {
-        println!("stack            {}", droplet.stack.unwrap_or_default());
+        output::line(format_args!("stack            {}", droplet.stack.unwrap_or_default()));
         let buildpacks = droplet.buildpacks.unwrap_or_default();
         let names: Vec<String> = buildpacks.into_iter().map(|b| b.buildpack_name.unwrap_or(b.name)).collect();
-        println!("buildpacks       {}", names.join(", "));
+        output::line(format_args!("buildpacks       {}", names.join(", ")));
     }
     let processes: Vec<Process> = api.list(&format!("/v3/apps/{}/processes", app.guid)).await?;
     for process in processes {
         let stats: ProcessStats = api.get(&format!("/v3/processes/{}/stats", process.guid)).await?;
-        println!();
-        println!("type             {}", process.kind);
-        println!("instances        {}/{}", running(&stats), process.instances);
-        println!("memory           {}", process.memory_in_mb);
-        println!("disk             {}", process.disk_in_mb);
+        output::line("");
+        output::line(format_args!("type             {}", process.kind));
+        output::line(format_args!("instances        {}/{}", running(&stats), process.instances));
+        output::line(format_args!("memory           {}", process.memory_in_mb));
+        output::line(format_args!("disk             {}", process.disk_in_mb));
         if app.state == DesiredState::Started && !stats.resources.is_empty() {
             let rows: Vec<_> = stats.resources.iter().map(row).collect();
             output::table(&["", "state", "since", "cpu", "memory", "disk", "details"], &rows);

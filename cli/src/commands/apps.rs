@@ -12,7 +12,7 @@ pub(crate) async fn run() -> Result<(), Error> {
     let space = api.session.space()?.clone();
     let apps: Vec<App> = api.list(&format!("/v3/apps?order_by=name&space_guids={}", space.guid)).await?;
     if apps.is_empty() {
-        println!("no apps in space {}: `cupola push NAME -p PATH` makes one", space.name);
+        output::line(format_args!("no apps in space {}: `cupola push NAME -p PATH` makes one", space.name));
         return Ok(());
     }
     let mut rows = Vec::new();

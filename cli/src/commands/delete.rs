@@ -24,12 +24,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
     let mut api = Api::open()?;
     let name = &arguments.name;
     let Some(app) = find_app_maybe(&mut api, name).await? else {
-        println!("there is no app {name}");
+        output::line(format_args!("there is no app {name}"));
         output::ok();
         return Ok(());
     };
     if !arguments.force && !confirmed(name)? {
-        println!("nothing was deleted");
+        output::line(format_args!("nothing was deleted"));
         return Ok(());
     }
     output::doing(&format!("Deleting app {name} ..."));

@@ -11,17 +11,17 @@ pub(crate) async fn show(name: &str) -> Result<(), Error> {
     let mut api = Api::open()?;
     let app = find_app(&mut api, name).await?;
     let env: AppEnv = api.get(&format!("/v3/apps/{}/env", app.guid)).await?;
-    println!("System-provided:");
+    output::line(format_args!("System-provided:"));
     for (variable, value) in env.system_env_json.iter().chain(&env.application_env_json) {
-        println!("{variable}: {}", serde_json::to_string_pretty(value).unwrap_or_default());
+        output::line(format_args!("{variable}: {}", serde_json::to_string_pretty(value).unwrap_or_default()));
     }
-    println!();
-    println!("User-provided:");
+    output::line("");
+    output::line(format_args!("User-provided:"));
     if env.environment_variables.is_empty() {
-        println!("nothing is set; `cupola set-env {name} NAME VALUE` does");
+        output::line(format_args!("nothing is set; `cupola set-env {name} NAME VALUE` does"));
     }
     for (variable, value) in &env.environment_variables {
-        println!("{variable}: {value}");
+        output::line(format_args!("{variable}: {value}"));
     }
     Ok(())
 }
@@ -34,6 +34,8 @@ pub(crate) async fn set(name: &str, variable: &str, value: Option<String>) -> Re
     let path = format!("/v3/apps/{}/environment_variables", app.guid);
     let _: EnvVars = api.call(Method::PATCH, &path, &change).await?;
     output::ok();
-    println!("`cupola restart {name}` lets the app see it; `cupola restage {name}` its buildpack too");
+    output::line(format_args!(
+        "`cupola restart {name}` lets the app see it; `cupola restage {name}` its buildpack too"
+    ));
     Ok(())
 }

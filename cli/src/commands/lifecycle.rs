@@ -12,7 +12,7 @@ pub(crate) async fn start(name: &str) -> Result<(), Error> {
     let mut api = Api::open()?;
     let app = find_app(&mut api, name).await?;
     if app.state == DesiredState::Started {
-        println!("app {name} is started already");
+        output::line(format_args!("app {name} is started already"));
         return show_app(&mut api, &app).await;
     }
     output::doing(&format!("Starting app {name} ..."));
@@ -58,6 +58,6 @@ pub(crate) async fn restage(name: &str) -> Result<(), Error> {
 async fn act(api: &mut Api, app: &App, action: &str) -> Result<(), Error> {
     api.act(&format!("/v3/apps/{}/actions/{action}", app.guid)).await?;
     wait::instances(api, app).await?;
-    println!();
+    output::line("");
     show_app(api, app).await
 }

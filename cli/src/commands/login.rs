@@ -19,6 +19,15 @@ pub struct Arguments {
     /// User name
     #[arg(short, long, value_name = "NAME")]
     user: Option<String>,
+    /// Password; other users of this machine can see it there: better --password-stdin
+    #[arg(
+        short,
+        long,
+        value_name = "PASSWORD",
+        conflicts_with = "password_stdin",
+        allow_hyphen_values = true
+    )]
+    password: Option<String>,
     /// Read the password from standard input
     #[arg(long)]
     password_stdin: bool,
@@ -36,12 +45,16 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
     let base = arguments.api.unwrap_or_else(|| session.api_address());
     let mut api = Api::at(Session::default(), &base);
     api.probe().await?;
-    println!("API    {}", api.base());
+    output::line(format_args!("API    {}", api.base()));
     let user = match arguments.user {
         Some(user) => user,
         None => ask("user name", "-u NAME")?,
     };
-    let password = if arguments.password_stdin { from_stdin()? } else { ask_password()? };
+    let password = match arguments.password {
+        Some(password) => password,
+        None if arguments.password_stdin => from_stdin()?,
+        None => ask_password()?,
+    };
     api.login(&user, &password).await?;
     target::choose(&mut api, arguments.organization.as_deref(), arguments.space.as_deref()).await?;
     target::show(&api);

@@ -1,7 +1,7 @@
 //! `logs`: what an app and the platform said of it.
 
 use super::find_app;
-use crate::{Error, api::Api};
+use crate::{Error, api::Api, output};
 use cupola_protocol::{
     api::{Envelope, ReadLogs},
     logs::Stream,
@@ -25,7 +25,7 @@ pub(crate) async fn run(name: &str, recent: bool) -> Result<(), Error> {
         batch.iter().for_each(print);
         return Ok(());
     }
-    let mut tail = Tail::new(&app.guid);
+    let mut tail = Tail::new(&mut api, &app.guid).await?;
     loop {
         tail.read(&mut api).await?.iter().for_each(print);
         tokio::time::sleep(LOOK_EVERY).await;
@@ -42,10 +42,15 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    /// From now on.
-    pub(crate) fn new(app: &str) -> Self {
-        let now = OffsetDateTime::now_utc().unix_timestamp_nanos();
-        Self { app: app.to_owned(), from: i64::try_from(now).unwrap_or(i64::MAX), seen: HashSet::new() }
+    /// From the newest line on. That line's time is asked for, since our clock may not be the platform's.
+    pub(crate) async fn new(api: &mut Api, app: &str) -> Result<Self, Error> {
+        let path = format!("/api/v1/read/{app}?descending=true&envelope_types=LOG&limit=1");
+        let newest = api.get::<ReadLogs>(&path).await?.envelopes.batch;
+        let mut tail = Self { app: app.to_owned(), from: 0, seen: HashSet::new() };
+        if let Some(envelope) = newest.first() {
+            tail.is_new(envelope);
+        }
+        Ok(tail)
     }
 
     /// What is new.
@@ -69,7 +74,7 @@ impl Tail {
 
 /// Prints one line: time, source and instance, output, text.
 pub(crate) fn print(envelope: &Envelope) {
-    println!("{}", render(envelope));
+    output::line(format_args!("{}", render(envelope)));
 }
 
 fn render(envelope: &Envelope) -> String {

@@ -3,6 +3,7 @@
 use crate::{
     Error,
     api::{Api, escape},
+    output,
     session::{Session, Target},
 };
 use cupola_protocol::api::{Organization, Space};
@@ -11,7 +12,7 @@ use cupola_protocol::api::{Organization, Space};
 pub(crate) async fn api(url: Option<String>) -> Result<(), Error> {
     let session = Session::load()?;
     let Some(url) = url else {
-        println!("{}", session.api_address());
+        output::line(format_args!("{}", session.api_address()));
         return Ok(());
     };
     let url = if url.contains("://") { url } else { format!("http://{url}") };
@@ -25,7 +26,7 @@ pub(crate) async fn api(url: Option<String>) -> Result<(), Error> {
     let base = api.base().to_owned();
     let session = if api.session.api.as_ref() == Some(&base) { api.session } else { Session::default() };
     Session { api: Some(base.clone()), ..session }.save()?;
-    println!("API {base}");
+    output::line(format_args!("API {base}"));
     Ok(())
 }
 
@@ -42,10 +43,10 @@ pub(crate) async fn run(organization: Option<String>, space: Option<String>) -> 
 /// Shows what is targeted.
 pub(crate) fn show(api: &Api) {
     let name = |target: &Option<Target>| target.as_ref().map_or("(none)".to_owned(), |t| t.name.clone());
-    println!("API    {}", api.base());
-    println!("user   {}", api.session.user.as_deref().unwrap_or("(not logged in)"));
-    println!("org    {}", name(&api.session.organization));
-    println!("space  {}", name(&api.session.space));
+    output::line(format_args!("API    {}", api.base()));
+    output::line(format_args!("user   {}", api.session.user.as_deref().unwrap_or("(not logged in)")));
+    output::line(format_args!("org    {}", name(&api.session.organization)));
+    output::line(format_args!("space  {}", name(&api.session.space)));
 }
 
 /// Targets what is named, and what is the only one.

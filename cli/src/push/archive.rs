@@ -79,7 +79,9 @@ pub(super) fn check(path: &Path) -> Result<(), Error> {
         if Path::new(&name).is_absolute() || name.starts_with('\\') {
             return Err(out(&name, "has an absolute name"));
         }
-        if PathBuf::from(&name).components().any(|part| part == Component::ParentDir) {
+        // Some tools write `\\` for `/`.
+        let parts = PathBuf::from(name.replace('\\', "/"));
+        if parts.components().any(|part| part == Component::ParentDir) {
             return Err(out(&name, "leads out of the app with `..`"));
         }
         if entry.is_symlink() {
@@ -96,7 +98,10 @@ pub(super) fn check(path: &Path) -> Result<(), Error> {
 }
 
 /// The upload: the files that the platform has, and the archive, with progress.
-pub(super) fn form(archive: Archive, matched: &[FileResource], what: String) -> Result<Form, Error> {
+pub(super) fn form(archive: &Archive, matched: &[FileResource], what: String) -> Result<Form, Error> {
+    let from_its_begin =
+        archive.file.try_clone().and_then(|mut file| io::Seek::rewind(&mut file).map(|()| file));
+    let file = from_its_begin.map_err(|source| file_error("read again", Path::new("the archive"), source))?;
     let resources = serde_json::to_string(matched).expect("resources are JSON");
     let bar = if output::is_terminal() {
         let style = ProgressStyle::with_template("uploading {msg} [{bar:30}] {bytes}/{total_bytes}")
@@ -112,7 +117,7 @@ pub(super) fn form(archive: Archive, matched: &[FileResource], what: String) -> 
         ProgressBar::hidden()
     };
     let size = archive.size;
-    let stream = ReaderStream::new(tokio::fs::File::from_std(archive.file)).inspect(move |piece| {
+    let stream = ReaderStream::new(tokio::fs::File::from_std(file)).inspect(move |piece| {
         if let Ok(piece) = piece {
             bar.inc(piece.len() as u64);
             if bar.position() >= size {
@@ -154,6 +159,7 @@ mod tests {
             ("../x", None),
             ("/x", None),
             ("a/../../x", None),
+            ("a\\..\\..\\x", None),
             ("link", Some("../x")),
             ("link", Some("/etc/passwd")),
         ] {

@@ -97,7 +97,7 @@ fn lay_over(app: &mut ManifestApp, folder: &mut PathBuf, arguments: &Arguments) 
     }
     if let Some(path) = &arguments.path {
         // A path on the command line starts from where the developer stands.
-        *folder = PathBuf::from(".");
+        *folder = PathBuf::new();
         app.path = Some(path.display().to_string());
     }
     set(&mut app.instances, &arguments.instances);
