@@ -71,7 +71,7 @@ const EITHER: &[(&str, &[&str])] = &[
     ("write-sys/net/ipv4/ip_forward", &["EROFS", "EACCES"]),
     ("write-sys/kernel/modprobe", &["EROFS", "EACCES", "ENOENT"]),
     ("write-sys/user/max_user_namespaces", &["EROFS", "EACCES"]),
-    ("write-sysrq-trigger", &["EROFS", "EACCES", "ENOENT"]),
+    ("write-sysrq-trigger", &["null", "EROFS", "EACCES", "ENOENT"]),
     ("write-irq/default_smp_affinity", &["EROFS", "EACCES", "ENOENT"]),
     ("read-kcore", &["empty", "ENOENT", "EACCES"]),
     ("read-keys", &["empty", "ENOENT"]),

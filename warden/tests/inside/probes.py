@@ -137,8 +137,10 @@ def calls():
 
 
 def open_for(path, flags):
-    os.close(os.open(path, flags))
-    return "OK"
+    """`null` for what is masked by the null device, which takes what is written and does nothing with it."""
+    found = os.fstat(os.open(path, flags))
+    masked = stat.S_ISCHR(found.st_mode) and found.st_rdev == os.makedev(1, 3) and not path.startswith("/dev")
+    return "null" if masked else "OK"
 
 
 def reads(path):
