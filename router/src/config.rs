@@ -70,7 +70,8 @@ pub struct Config {
     pub failed_endpoint_seconds: u64,
     /// Seconds that requests in progress get when the router stops.
     pub drain_seconds: u64,
-    /// What is done with the `X-Forwarded-*` headers of clients.
+    /// What is done with the `X-Forwarded-*` headers of clients: replaced, until somebody says that a trusted
+    /// load balancer stands before the router.
     pub forwarded: Forwarded,
     /// Cookies of apps that make a session stick to its instance.
     pub sticky_cookies: Vec<String>,
@@ -109,7 +110,7 @@ impl Default for Config {
             unsafe_reuse_seconds: 1,
             failed_endpoint_seconds: 30,
             drain_seconds: 15,
-            forwarded: Forwarded::Append,
+            forwarded: Forwarded::Replace,
             sticky_cookies: vec!["JSESSIONID".to_owned()],
             access_log: None,
             app_logs: true,

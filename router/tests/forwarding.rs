@@ -15,7 +15,7 @@ use std::{
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_reaches_its_app_with_what_the_router_knows() {
-    let rig = Rig::start().await;
+    let rig = Rig::with(|config| config.forwarded = router::Forwarded::Append).await;
     let (seen, heads) = mpsc::channel();
     let port = backend(move |mut stream, _| {
         while let Some(head) = read_head(&mut stream) {

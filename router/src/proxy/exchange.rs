@@ -51,10 +51,6 @@ pub(crate) struct Progress {
     pub(crate) answered_at: AtomicU64,
     /// Whether the endpoint has sent any byte.
     pub(crate) heard: AtomicBool,
-    /// Whether the client has been sent any byte.
-    pub(crate) begun: AtomicBool,
-    /// Whether any byte of the client's body has been taken.
-    pub(crate) consumed: AtomicBool,
 }
 
 /// Both connections of an exchange with what was read from them too far.
@@ -158,9 +154,6 @@ async fn upload(
         Framing::Chunked => Coding::Chunked,
         _ => Coding::Plain,
     };
-    progress
-        .consumed
-        .store(!matches!(plan.request.framing, Framing::None | Framing::Length(0)), Ordering::Relaxed);
     let from = End { stream: client, limit: limits.stall };
     let to = End { stream: upstream, limit: limits.stall };
     match wire::pump(from, buffer, &mut decoder, to, coding, plan.head, &progress.received).await {
@@ -209,7 +202,6 @@ async fn download(
                 }
                 // HTTP/1.0 knows no such answers.
                 if plan.request.minor == 1 {
-                    progress.begun.store(true, Ordering::Relaxed);
                     let head = headers::informational(&response);
                     wire::send(client, &[&head], limits.stall).await.map_err(|_| Failed::ClientGone)?;
                 }
@@ -297,7 +289,6 @@ async fn read_head(
 fn answer_begins(progress: &Progress, status: u16) {
     progress.status.store(status, Ordering::Relaxed);
     progress.answered_at.store(clock::now(), Ordering::Relaxed);
-    progress.begun.store(true, Ordering::Relaxed);
 }
 
 /// How long the endpoint promises to keep an idle connection: `Keep-Alive: timeout=5`.

@@ -73,13 +73,12 @@ struct Forward<'a> {
 pub(crate) async fn serve(shared: &Shared, client: &mut Client, request: &Request) -> Next {
     if request.fields.first("user-agent").is_some_and(|agent| agent == HEALTH_AGENT) {
         let answer = Answer::health(shared.draining.is_cancelled());
-        let id = headers::given_request_id(&request.fields).unwrap_or_default();
-        return tell(shared, client, request, &answer, &id).await;
+        return tell(shared, client, request, &answer, &request_id(request)).await;
     }
     let mut forward = Forward {
         shared,
         request,
-        id: headers::given_request_id(&request.fields).unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
+        id: request_id(request),
         started: OffsetDateTime::now_utc(),
         begun: Instant::now(),
         progress: Progress::default(),
@@ -97,6 +96,11 @@ pub(crate) async fn serve(shared: &Shared, client: &mut Client, request: &Reques
     };
     shared.access.tell(&forward.record(client.peer, mark));
     next
+}
+
+/// The client's own id of the request, or a new one.
+fn request_id(request: &Request) -> String {
+    headers::given_request_id(&request.fields).unwrap_or_else(|| uuid::Uuid::new_v4().to_string())
 }
 
 /// Sends an answer of ours.

@@ -1,6 +1,8 @@
 use super::*;
+use crate::http::scan::Scan;
 use bytes::Bytes;
 use cupola_protocol::router::Register;
+use proptest::prelude::*;
 
 fn parse(head: &str) -> Request {
     Request::parse(Bytes::copy_from_slice(head.as_bytes()), 32).unwrap()
@@ -86,4 +88,56 @@ fn request_ids_are_taken_only_when_sane() {
     assert_eq!(given("X-Vcap-Request-Id: short\r\n"), None);
     assert_eq!(given(&format!("X-Vcap-Request-Id: {}\r\n", "x".repeat(129))), None);
     assert_eq!(given(""), None);
+}
+
+/// Header lines that somebody up to no good could try.
+fn line_of_a_head() -> impl Strategy<Value = String> {
+    let name = prop_oneof![
+        Just("Content-Length".to_owned()),
+        Just("Transfer-Encoding".to_owned()),
+        Just("transfer_encoding".to_owned()),
+        Just("Connection".to_owned()),
+        Just("Upgrade".to_owned()),
+        Just("Host".to_owned()),
+        "[A-Za-z_-]{1,12}",
+    ];
+    let value = prop_oneof![
+        Just("chunked".to_owned()),
+        Just("5".to_owned()),
+        Just("close, content-length".to_owned()),
+        Just("upgrade".to_owned()),
+        Just("websocket".to_owned()),
+        "[ -~\t]{0,16}",
+    ];
+    (name, value).prop_map(|(name, value)| format!("{name}:{value}\r\n"))
+}
+
+proptest! {
+    /// What goes to the app says the same as what was understood, to us and to httparse.
+    #[test]
+    fn what_is_written_reads_as_what_was_read(lines in proptest::collection::vec(line_of_a_head(), 0..8)) {
+        let head = format!("POST /p HTTP/1.1\r\nHost: a.test\r\n{}\r\n", lines.concat());
+        let Ok(first) = Request::parse(Bytes::from(head), 32) else { return Ok(()) };
+        let origin = Origin {
+            peer: "192.0.2.7".parse().unwrap(),
+            request_id: "id-12345",
+            started: 1700,
+            forwarded: Forwarded::Append,
+        };
+        let written = request(&first, &endpoint(), &origin);
+        prop_assert_eq!(Scan::default().end(&written), Ok(Some(written.len())));
+        let mut headers = [httparse::EMPTY_HEADER; 64];
+        let mut reference = httparse::Request::new(&mut headers);
+        prop_assert!(reference.parse(&written).unwrap().is_complete());
+        let second = Request::parse(Bytes::from(written.clone()), 64).unwrap();
+        prop_assert_eq!(second.framing, first.framing);
+        prop_assert_eq!(second.upgrade, first.upgrade);
+        prop_assert_eq!((second.method(), second.target(), &second.host), ("POST", "/p", &first.host));
+        for name in ["content-length", "transfer-encoding"] {
+            let count = reference.headers.iter().filter(|header| {
+                header.name.replace('_', "-").eq_ignore_ascii_case(name)
+            }).count();
+            prop_assert!(count <= 1, "{} lines of {}", count, name);
+        }
+    }
 }
