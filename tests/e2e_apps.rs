@@ -81,7 +81,8 @@ fn a_node_app_with_dependencies_runs() {
 #[test]
 fn the_whole_life_of_an_app_leaves_nothing() {
     let platform = Platform::start(CUPOLA);
-    let before = platform.inventory();
+    platform.warm_up(&fixture("binary"));
+    let before = platform.settled_inventory();
     let app = "binary";
     platform
         .cupola(&["push", app, "-p", &fixture("binary"), "-m", "64M", "--env", "GREETING=hello world"])

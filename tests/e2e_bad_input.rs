@@ -55,7 +55,9 @@ fn zip(path: &Path, name: &str) {
 #[test]
 fn a_push_that_cannot_work_says_why_and_leaves_nothing() {
     let platform = Platform::start(CUPOLA);
-    let before = platform.inventory();
+    let known = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/apps/binary");
+    platform.warm_up(&known.display().to_string());
+    let before = platform.settled_inventory();
     let clean = |case: &str| {
         println!("case: {case}");
         platform.cupola(&["delete", "bad", "-f", "-r"]);

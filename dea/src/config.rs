@@ -63,6 +63,8 @@ pub struct Config {
     pub droplet_budget_mb: Mebibytes,
     /// A droplet that nothing has used for so long is deleted.
     pub droplet_unused_seconds: f64,
+    /// How often unused droplets, old crashes and old readings are removed.
+    pub clean_seconds: f64,
     /// How long a crash is reported, and its log files are kept.
     pub crash_lifetime_seconds: f64,
     /// What happens to the instances when the agent is told to end.
@@ -115,7 +117,8 @@ impl Default for Config {
             droplet_max_mb: Mebibytes(2048),
             droplet_fetch_timeout_seconds: 30.0,
             droplet_budget_mb: Mebibytes(4096),
-            droplet_unused_seconds: 86_400.0,
+            droplet_unused_seconds: 60.0,
+            clean_seconds: 60.0,
             crash_lifetime_seconds: 3600.0,
             on_shutdown: OnShutdown::Stop,
         }
@@ -138,6 +141,7 @@ impl Config {
             ("health_check_timeout_seconds", self.health_check_timeout_seconds),
             ("droplet_fetch_timeout_seconds", self.droplet_fetch_timeout_seconds),
             ("droplet_unused_seconds", self.droplet_unused_seconds),
+            ("clean_seconds", self.clean_seconds),
             ("crash_lifetime_seconds", self.crash_lifetime_seconds),
         ] {
             if !(value > 0.0 && value <= 1e9) {

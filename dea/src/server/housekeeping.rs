@@ -21,9 +21,6 @@ use tokio::{
 /// How often the store of stacks is read.
 const STACKS_PERIOD: Duration = Duration::from_secs(5);
 
-/// How often unused droplets, old crashes and old readings are removed, as in dea_ng.
-const CLEAN_PERIOD: Duration = Duration::from_secs(60);
-
 /// How often the warden is asked for containers of ours that nobody owns, as in dea_ng.
 const ORPHANS_PERIOD: Duration = Duration::from_secs(600);
 
@@ -49,12 +46,13 @@ impl Housekeeping {
     pub(super) fn start(node: Arc<Node>, names: Vec<String>) -> Self {
         let (tasks_in, tasks) = mpsc::channel(1);
         let (names_in, stacks) = watch::channel(names);
+        let clean = seconds(node.config.clean_seconds);
         let running = [
             tokio::spawn(watch_stacks(node.clone(), names_in)),
             tokio::spawn(list_containers(node, tasks_in.clone())),
             tokio::spawn(async move {
                 loop {
-                    tokio::time::sleep(CLEAN_PERIOD).await;
+                    tokio::time::sleep(clean).await;
                     if tasks_in.send(Task::Clean).await.is_err() {
                         return;
                     }

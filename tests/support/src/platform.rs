@@ -14,6 +14,11 @@ use std::{
 
 /// Addresses of the tests' containers: another network than that of a platform in use on this machine.
 const CONTAINER_NETWORK: &str = "10.253.0.0/16";
+/// Name of the tests' platforms in cgroups and the firewall.
+const INSTANCE: &str = "e2e";
+/// Two inventories this far apart that are equal are taken for the last: the collectors of the tests' platforms run
+/// each second.
+const SETTLE: Duration = Duration::from_millis(2500);
 /// How long an HTTP request may take.
 const HTTP_LIMIT: Duration = Duration::from_secs(20);
 
@@ -94,7 +99,9 @@ impl Platform {
         let domain = "apps.test".to_owned();
         let config = format!(
             "data_dir = {data:?}\ndomain = {domain:?}\nrouter_port = {router}\napi_port = {api}\nnats_port = {nats}\n\
-             container_network = {CONTAINER_NETWORK:?}\n{extra}\n",
+             container_network = {CONTAINER_NETWORK:?}\n{extra}\n\
+             [warden]\ninstance = {INSTANCE:?}\n\
+             [dea]\ndroplet_unused_seconds = 1.0\nclean_seconds = 1.0\n",
             data = directory.join("data"),
         );
         fs::write(directory.join("cupola.toml"), config)?;
@@ -245,6 +252,29 @@ impl Platform {
         bail!("{name} does not run:\n{text}")
     }
 
+    /// Pushes an app and deletes it again. What the platform itself makes with its first app (its firewall table,
+    /// its cgroup, its journals) stays until it is down; what an app makes must not.
+    #[track_caller]
+    pub fn warm_up(&self, app: &str) {
+        self.cupola(&["push", "warm-up", "-p", app, "-m", "64M"]).ok();
+        self.cupola(&["delete", "warm-up", "-f", "-r"]).ok();
+    }
+
+    /// An inventory that has stopped changing: what a deleted app had is collected within seconds.
+    #[track_caller]
+    pub fn settled_inventory(&self) -> Inventory {
+        let mut last = self.inventory();
+        self.eventually(Duration::from_secs(30), || {
+            std::thread::sleep(SETTLE);
+            let now = self.inventory();
+            let difference = last.difference(&now);
+            last = now;
+            ensure!(difference.is_empty(), "still changing: {difference:?}");
+            Ok(())
+        });
+        last
+    }
+
     /// Takes stock of the kernel and of the data directory.
     pub fn inventory(&self) -> Inventory {
         inventory(vec![self.data()])
@@ -273,7 +303,7 @@ impl Drop for Platform {
 
 /// Takes stock of what platforms leave in the kernel, and of these directories.
 pub fn inventory(directories: Vec<PathBuf>) -> Inventory {
-    Inventory::take(Scope { cgroup_prefixes: vec!["cupola".to_owned()], directories })
+    Inventory::take(Scope { cgroup_prefixes: vec![format!("cupola-{INSTANCE}")], directories })
 }
 
 /// Three ports that nobody uses now. They are held together, so that they differ.
