@@ -19,9 +19,6 @@ use std::{
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-/// Addresses of the test's containers: no other platform or test has them.
-const CONTAINER_NETWORK: &str = "10.251.0.0/16";
-
 /// How long the parts may take to come up, and containers to go.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -284,9 +281,11 @@ fn warden(data: &Path, socket: &Path) -> Warden {
     let program = beside.parent().and_then(Path::parent).unwrap().join("warden");
     assert!(program.is_file(), "{} is missing: run `make build`", program.display());
     let config = data.join("warden.toml");
+    // Addresses that no other platform or test has.
     let text = format!(
-        "socket = {socket:?}\ndata_dir = {:?}\n[network]\npool = {CONTAINER_NETWORK:?}\n",
-        data.join("warden")
+        "socket = {socket:?}\ndata_dir = {:?}\n[network]\npool = \"10.248.{}.0/24\"\n",
+        data.join("warden"),
+        std::process::id() % 240
     );
     fs::write(&config, text).unwrap();
     let log = data.join("warden.log");
