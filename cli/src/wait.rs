@@ -142,8 +142,6 @@ pub(crate) async fn instances(api: &mut Api, app: &App) -> Result<(), Error> {
                 match instance.state {
                     InstanceStatus::Running => running += 1,
                     InstanceStatus::Crashed => crashed += 1,
-                    // With a reason, no node takes it; without one, it is about to start.
-                    InstanceStatus::Down if instance.details.is_some() => homeless += 1,
                     InstanceStatus::Down => down += 1,
                     _ => starting += 1,
                 }
@@ -165,7 +163,7 @@ pub(crate) async fn instances(api: &mut Api, app: &App) -> Result<(), Error> {
         if running >= wanted {
             return Ok(());
         }
-        if crashed + homeless > 0 {
+        if crashed > 0 {
             let reason = details.into_iter().next().unwrap_or_else(|| "an instance crashed".to_owned());
             return Err(Error::NotRunning { detail: with_last_lines(api, app, reason).await });
         }
