@@ -15,7 +15,7 @@ async fn a_container_is_made_used_and_leaves_nothing() {
             && before.iter().any(|line| line.starts_with("cgroup"))
     );
     let handle = warden.container().await;
-    assert_eq!(warden.client.list().await.unwrap(), [handle.clone()]);
+    assert_eq!(warden.client.list().await.unwrap(), std::slice::from_ref(&handle));
     assert_eq!(warden.say(&handle, "echo hello").await, "hello");
     let ports = warden.client.net_in(&handle, None, None).await.unwrap();
     warden.client.net_out(crate::network::to(&handle, "192.0.2.9", 80)).await.unwrap();
