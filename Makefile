@@ -18,7 +18,7 @@ CARGO_TARGET_DIR ?= $(CURDIR)/target
 BIN := $(CARGO_TARGET_DIR)/$(PROFILE_DIR)
 
 RUN_PACKAGES := nats-server mmdebstrap erofs-utils nftables iproute2 e2fsprogs ca-certificates curl
-TEST_PACKAGES := busybox-static qemu-system-x86 cpio kmod shellcheck gcc libc6-dev
+TEST_PACKAGES := busybox-static qemu-system-x86 cpio kmod shellcheck gcc libc6-dev python3 procps
 
 export CARGO_TARGET_DIR
 

@@ -1,6 +1,5 @@
 //! The spawner and the init on a real kernel, without the daemon: a container built, jobs run, output kept, and what
-//! processes inside can and cannot do (`tests/inside/probes.py`, rows of docs/isolation). Needs root, python3 and the
-//! static `warden-init`.
+//! processes inside can and cannot do (`tests/inside/probes.py`). Needs root, python3 and the static `warden-init`.
 
 #[path = "inside/container.rs"]
 mod container;
