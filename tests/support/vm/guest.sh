@@ -21,6 +21,8 @@ mount --make-rshared /
 ln -sf /proc/self/fd /dev/fd
 exec </dev/null >/dev/ttyS0 2>&1
 stty -F /dev/ttyS1 raw -echo
+# What systemd gives its services; the kernel's own limit is 4096.
+ulimit -Hn 524288
 report() { echo "$*" >/dev/ttyS1; }
 
 hostname cupola-vm

@@ -6,7 +6,7 @@ use crate::scene::Warden;
 async fn containers_have_their_own_users_and_nothing_of_the_hosts() {
     let warden = Warden::start().await;
     let (one, two) = (warden.container().await, warden.container().await);
-    let map = "awk '{print $2, $3}' /proc/self/uid_map";
+    let map = "read -r _ base length </proc/self/uid_map; echo $base $length";
     let (first, second) = (warden.say(&one, map).await, warden.say(&two, map).await);
     assert!(first != second && first.ends_with(" 65536") && second.ends_with(" 65536"), "{first} {second}");
     let status = warden
@@ -18,7 +18,7 @@ async fn containers_have_their_own_users_and_nothing_of_the_hosts() {
     // Init, this shell and what it runs; nobody else.
     let processes: u32 = warden.say(&one, "ls -d /proc/[0-9]* | wc -l").await.parse().unwrap();
     assert!(processes <= 5, "{processes}");
-    assert_eq!(warden.say(&one, "ls /sys/class/net 2>/dev/null; awk -F: 'NR>2{print $1}' /proc/net/dev | tr -d ' ' | sort | tr '\\n' ' '").await, "eth0 lo");
+    assert_eq!(warden.say(&one, "ls /sys/class/net 2>/dev/null; grep : /proc/net/dev | cut -d: -f1 | tr -d ' ' | sort | tr '\\n' ' '").await, "eth0 lo");
     assert_eq!(warden.say(&one, "cat /proc/self/cgroup | grep -v ':/$' | wc -l").await, "0");
     assert!(
         !warden

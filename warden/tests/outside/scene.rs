@@ -113,7 +113,7 @@ impl Warden {
     pub(crate) async fn kill_and_restart(&mut self) {
         self.kill();
         self.daemon = spawn(self.directory.path());
-        self.client.ping().await.unwrap_or_else(|error| panic!("{error}\n{}", self.log()));
+        self.client.ping().await.unwrap_or_else(|error| panic!("{error} ({error:?})\n{}", self.log()));
     }
 
     /// Kills the daemon; one that is dead already is no error.
