@@ -33,7 +33,7 @@ const CONTAINER_NETWORK: &str = "10.249.0.0/16";
 /// The app: a web server that does what its path says.
 const APP: &str = include_str!("app.py");
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A child process that ends with the test.
 pub(crate) struct Ends(Child);
@@ -144,6 +144,11 @@ impl Scene {
         shutdown.cancel();
         task.await.unwrap().unwrap();
         assert_eq!(self.warden.list().await.unwrap(), Vec::<String>::new());
+        let warden = &mut self.warden_process.as_mut().expect("a warden").0;
+        let pid = rustix::process::Pid::from_child(warden);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let status = warden.wait().unwrap();
+        assert!(status.success(), "the warden ended with {status}");
     }
 
     pub(crate) fn message(&self, memory: u64, env: &[&str]) -> Start {
@@ -178,8 +183,14 @@ impl Scene {
     /// Starts an instance and waits until it runs; gives it and the address of its route.
     pub(crate) async fn run(&self, message: &Start) -> (InstanceId, String) {
         let begun = Instant::now();
-        let instance = self.ask(message).await.instance.expect("refused");
-        self.wait_for_state(&instance, InstanceState::Running).await;
+        let reply = self.ask(message).await;
+        let instance = reply.instance.unwrap_or_else(|| panic!("refused: {:?}", reply.error));
+        self.wait("it runs or has crashed", |heard| {
+            heard.exits.iter().any(|exit| exit.instance == instance)
+                || is(heard, &instance, InstanceState::Running)
+        })
+        .await;
+        self.heard(|heard| assert!(is(heard, &instance, InstanceState::Running), "{:?}", heard.exits));
         println!("from the message to healthy: {} ms", begun.elapsed().as_millis());
         (instance.clone(), self.route(&instance).await)
     }
@@ -201,13 +212,7 @@ impl Scene {
     }
 
     pub(crate) async fn wait_for_state(&self, instance: &InstanceId, state: InstanceState) {
-        self.wait(&format!("{instance} is {state:?}"), |heard| {
-            let beat = heard.heartbeats.last();
-            beat.is_some_and(|beat| {
-                beat.droplets.iter().any(|beat| beat.instance == *instance && beat.state == state)
-            })
-        })
-        .await;
+        self.wait(&format!("{instance} is {state:?}"), |heard| is(heard, instance, state)).await;
     }
 
     pub(crate) async fn wait_for_line(&self, line: &str) {
@@ -247,6 +252,13 @@ impl Scene {
     pub(crate) fn heard<T>(&self, look: impl FnOnce(&mut Heard) -> T) -> T {
         look(&mut self.heard.lock().unwrap())
     }
+}
+
+fn is(heard: &Heard, instance: &InstanceId, state: InstanceState) -> bool {
+    let last = heard.heartbeats.last();
+    last.is_some_and(|last| {
+        last.droplets.iter().any(|beat| beat.instance == *instance && beat.state == state)
+    })
 }
 
 /// Asks the app.
