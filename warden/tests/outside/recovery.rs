@@ -10,8 +10,11 @@ async fn jobs_outlive_a_killed_daemon() {
     let mut warden = Warden::start().await;
     let handle = warden.create(CreateRequest { handle: Some("kept".into()), ..Default::default() }).await;
     warden.client.limit_memory(&handle, Some(100 << 20)).await.unwrap();
-    let job = warden.spawn(&handle, "i=0; while :; do echo line $((i++)); sleep 0.02; done").await;
-    let pid = "cat /proc/[0-9]*/comm | sort | uniq -c | sort -n | tail -1";
+    let job = warden
+        .spawn(&handle, "echo $$ >/tmp/pid; i=0; while :; do echo line $((i++)); sleep 0.02; done")
+        .await;
+    // The number of the job's process, and when it began.
+    let pid = "until [ -s /tmp/pid ]; do sleep 0.02; done; cut -d' ' -f1,22 /proc/$(</tmp/pid)/stat";
     let before = warden.say(&handle, pid).await;
     let mut stream = warden.client.stream(&handle, job, None).await.unwrap();
     let Some(Output::Data { .. }) = stream.next().await.unwrap() else { panic!("no output") };
@@ -24,7 +27,7 @@ async fn jobs_outlive_a_killed_daemon() {
     }
     warden.kill_and_restart().await;
     assert_eq!(warden.client.list().await.unwrap(), ["kept"]);
-    assert_eq!(warden.say(&handle, pid).await, before, "the same processes");
+    assert_eq!(warden.say(&handle, pid).await, before, "the same process");
     assert_eq!(warden.client.limit_memory(&handle, None).await.unwrap(), 100 << 20);
     let info = warden.client.info(&handle).await.unwrap();
     assert_eq!(info.job_ids, [u64::from(job)]);
