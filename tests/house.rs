@@ -137,7 +137,8 @@ fn code(text: &str) -> impl Iterator<Item = &str> {
 fn unsafe_lives_in_one_folder() {
     let keyword = concat!("un", "safe");
     for (path, text) in sources() {
-        if path.starts_with("warden/src/sys/") {
+        // The folder, and the file that opens it.
+        if path.starts_with("warden/src/sys/") || path == "warden/src/sys.rs" {
             continue;
         }
         for line in code(&text) {
