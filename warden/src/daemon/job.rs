@@ -111,7 +111,7 @@ impl Job {
     }
 }
 
-/// Somebody who waits for a job's output or end. It must be given back with [`Reader::leave`].
+/// Somebody who waits for a job's output or end. It must be ended with [`Reader::leave`].
 #[derive(Debug)]
 pub(crate) struct Reader {
     job: Arc<Job>,
@@ -155,11 +155,16 @@ impl Reader {
         Spool::new(self.job.directory.clone(), from)
     }
 
-    /// Leaves; `delivered` when the end has reached the client.
-    pub(crate) fn leave(self, delivered: bool) -> After {
+    /// Says whether the end has reached the client. It is said to have before it is sent, and taken back when that
+    /// fails: a client that has its answer must not find the job again.
+    pub(crate) fn deliver(&self, delivered: bool) {
+        lock(&self.job.readers).delivered = delivered;
+    }
+
+    /// Leaves.
+    pub(crate) fn leave(self) -> After {
         let mut readers = lock(&self.job.readers);
         readers.now -= 1;
-        readers.delivered |= delivered;
         if readers.delivered && readers.now == 0 { After::Forget } else { After::Keep }
     }
 }
@@ -172,15 +177,19 @@ mod tests {
     fn the_result_is_given_once_but_to_all_who_were_waiting() {
         let job = Arc::new(Job::new(1, PathBuf::new()));
         let (a, b) = (job.attach().unwrap(), job.attach().unwrap());
-        assert_eq!(a.leave(true), After::Keep);
+        a.deliver(true);
+        assert_eq!(a.leave(), After::Keep);
         assert!(job.attach().is_none());
-        assert_eq!(b.leave(false), After::Forget);
+        assert_eq!(b.leave(), After::Forget);
     }
 
     #[test]
     fn a_reader_that_breaks_off_keeps_the_job() {
         let job = Arc::new(Job::new(1, PathBuf::new()));
-        assert_eq!(job.attach().unwrap().leave(false), After::Keep);
+        let reader = job.attach().unwrap();
+        reader.deliver(true);
+        reader.deliver(false);
+        assert_eq!(reader.leave(), After::Keep);
         assert!(job.attach().is_some());
     }
 

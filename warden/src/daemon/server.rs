@@ -10,13 +10,16 @@ use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// How long requests that are under way may take when the daemon ends.
 const DRAIN: Duration = Duration::from_secs(15);
+
+/// How long the lock of a killed daemon may be held by a program that it was just starting.
+const LOCK: Duration = Duration::from_secs(2);
 
 /// A daemon that has its containers and its socket.
 #[derive(Debug)]
@@ -36,7 +39,7 @@ pub async fn bind(config: Config) -> Result<Server, Error> {
         return Err(Error::NotRoot);
     }
     let owner = config.socket_owner.as_deref().map(user).transpose()?;
-    let lock = lock_data(&config.data_dir)?;
+    let lock = lock_data(&config.data_dir).await?;
     if UnixStream::connect(&config.socket).await.is_ok() {
         return Err(Error::Running(config.socket));
     }
@@ -103,15 +106,21 @@ fn user(name: &str) -> Result<u32, Error> {
     found.ok_or_else(|| Error::Config { key: "socket_owner", why: format!("there is no user {name:?}") })
 }
 
-fn lock_data(data_dir: &Path) -> Result<Flock<File>, Error> {
+async fn lock_data(data_dir: &Path) -> Result<Flock<File>, Error> {
     let directory = data_dir.join("warden");
     fs::create_dir_all(&directory).map_err(Error::io("make the data directory", &directory))?;
     let path = directory.join("lock");
-    let file = File::create(&path).map_err(Error::io("open the lock file", &path))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-        nix::Error::EWOULDBLOCK => Error::Running(data_dir.to_owned()),
-        errno => Error::io("lock the data directory", &path)(errno.into()),
-    })
+    let mut file = File::create(&path).map_err(Error::io("open the lock file", &path))?;
+    let deadline = Instant::now() + LOCK;
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((again, nix::Error::EWOULDBLOCK)) if Instant::now() < deadline => file = again,
+            Err((_, nix::Error::EWOULDBLOCK)) => return Err(Error::Running(data_dir.to_owned())),
+            Err((_, errno)) => return Err(Error::io("lock the data directory", &path)(errno.into())),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// The configured init program, or the one beside our own, or the one that cargo has built for it.

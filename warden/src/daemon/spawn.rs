@@ -1,7 +1,7 @@
 //! Starting jobs.
 
 use super::engine::Engine;
-use super::job::{After, Job, Reader};
+use super::job::{Job, Reader};
 use super::{Error, lock, rlimit};
 use crate::wire::{JobSpec, JobUser, OutputMode};
 use cupola_protocol::warden::SpawnRequest;
@@ -85,12 +85,8 @@ impl Engine {
         self.find(handle)?.job(job)?.attach().ok_or(Error::NoSuchJob(job))
     }
 
-    /// A reader has done; the last one of a job whose result has been given removes it.
-    pub(crate) fn detach(&self, handle: &str, reader: Reader, delivered: bool) {
-        let job = reader.job().id;
-        if reader.leave(delivered) == After::Keep {
-            return;
-        }
+    /// Removes a job whose result has been given, and which nobody reads any more.
+    pub(crate) fn forget(&self, handle: &str, job: u32) {
         let Ok(container) = self.find(handle) else { return };
         lock(&container.jobs).remove(&job);
         // A stopped container's init still answers; one that is gone has nothing to forget.

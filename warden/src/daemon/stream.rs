@@ -4,7 +4,7 @@ use super::Error;
 use super::connection::Replies;
 use super::engine::Engine;
 use super::info::info;
-use super::job::{End, Reader};
+use super::job::{After, End, Reader};
 use super::spool::{self, Piece};
 use cupola_protocol::warden::{InfoResponse, LinkResponse, StreamRequest, StreamResponse, Type};
 use std::sync::Arc;
@@ -18,35 +18,39 @@ struct Attached {
     handle: String,
     /// `None` only while being given back.
     reader: Option<Reader>,
-    delivered: bool,
 }
 
 impl Drop for Attached {
     fn drop(&mut self) {
         let Some(reader) = self.reader.take() else { return };
-        let (engine, handle, delivered) =
-            (self.engine.clone(), std::mem::take(&mut self.handle), self.delivered);
-        self.engine.runtime.clone().spawn_blocking(move || engine.detach(&handle, reader, delivered));
+        let job = reader.job().id;
+        if reader.leave() == After::Forget {
+            let (engine, handle) = (self.engine.clone(), std::mem::take(&mut self.handle));
+            self.engine.runtime.spawn_blocking(move || engine.forget(&handle, job));
+        }
     }
 }
 
 impl Attached {
     fn new(engine: &Arc<Engine>, handle: &str, job: u32) -> Result<Self, Error> {
         let reader = engine.attach(handle, job)?;
-        Ok(Attached {
-            engine: engine.clone(),
-            handle: handle.to_owned(),
-            reader: Some(reader),
-            delivered: false,
-        })
+        Ok(Attached { engine: engine.clone(), handle: handle.to_owned(), reader: Some(reader) })
     }
 
     fn reader(&mut self) -> &mut Reader {
         self.reader.as_mut().expect("only drop takes the reader")
     }
+
+    /// Sends the answer that has the job's end.
+    async fn deliver(&mut self, kind: Type, answer: &impl prost::Message, replies: &mut Replies) {
+        self.reader().deliver(true);
+        if replies.send(kind, answer).await.is_err() {
+            self.reader().deliver(false);
+        }
+    }
 }
 
-/// Waits for a job and sends its whole output and its end. `sent` makes the answer of a link or of a run.
+/// Waits for a job and sends its whole output and its end, as the answer of a link or of a run.
 pub(crate) async fn link(
     engine: &Arc<Engine>,
     handle: &str,
@@ -71,7 +75,7 @@ pub(crate) async fn link(
         stderr: text(stderr),
         info: Some(info),
     };
-    attached.delivered = replies.send(kind, &response).await.is_ok();
+    attached.deliver(kind, &response, replies).await;
     Ok(())
 }
 
@@ -118,7 +122,7 @@ pub(crate) async fn stream(
         }
     };
     let info = blocking(move || info(&container)).await?;
-    attached.delivered = replies.send(Type::Stream, &last(end, info)).await.is_ok();
+    attached.deliver(Type::Stream, &last(end, info), replies).await;
     Ok(())
 }
 
