@@ -39,10 +39,12 @@ build: ## Every program, for development
 release: ## Every program, optimised
 	@$(MAKE) --no-print-directory programs PROFILE=release
 
-# warden-init runs inside containers: static, and without the daemon's dependencies.
+# For development the whole workspace is built at once, so that tests find each dependency built with the same
+# features. warden-init runs inside containers: static, and without the daemon's dependencies.
+BUILT := $(if $(filter dev,$(PROFILE)),--workspace,-p cupola -p warden)
 .PHONY: programs
 programs:
-	cargo build --profile $(PROFILE) --locked -p cupola -p warden --bin cupola --bin warden
+	cargo build --profile $(PROFILE) --locked $(BUILT) --bins
 	RUSTFLAGS='-C target-feature=+crt-static' cargo build --profile $(PROFILE) --locked -p warden --no-default-features --bin warden-init --target $(TARGET)
 	install -m 0755 $(CARGO_TARGET_DIR)/$(TARGET)/$(PROFILE_DIR)/warden-init $(BIN)/warden-init
 
@@ -69,14 +71,14 @@ check: ## Format, lints, documentation
 test-unit: ## Tests that need no privilege (but nats-server)
 	cargo nextest run --workspace --locked -E 'not (binary(/^privileged/) | binary(/^e2e/))'
 
-test-root: build user ## Tests against the real kernel, as root
+test-root: stacks user ## Tests against the real kernel, as root
 	CUPOLA_CACHE=$(CACHE) cargo nextest run --workspace --locked --profile privileged -E 'binary(/^privileged/)'
 
 test-e2e: stacks user ## Real apps pushed to a real platform, as root
 	CUPOLA_CACHE=$(CACHE) cargo nextest run --workspace --locked --profile e2e -E 'binary(/^e2e/)'
 
-test-vm: build test-packages ## The privileged suite in a virtual machine with pure cgroup v2
-	cargo run -q --locked -p testkit --bin vm-run
+test-vm: stacks test-packages ## The privileged suite in a virtual machine with pure cgroup v2
+	CUPOLA_CACHE=$(CACHE) cargo run -q --locked -p testkit --bin vm-run
 
 deny: ## Licences, advisories and sources of every dependency
 	cargo deny --all-features check

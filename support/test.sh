@@ -17,9 +17,9 @@ step "test runner" nextest
 step "user cupola" make --no-print-directory user
 step "format and lints" make --no-print-directory check
 step "build" make --no-print-directory build
+step "stacks" make --no-print-directory stacks
 step "unit, property and contract tests" make --no-print-directory test-unit
 step "privileged tests on this host" make --no-print-directory test-root
 step "privileged tests in a VM with pure cgroup v2" make --no-print-directory test-vm
-step "stacks" make --no-print-directory stacks
 step "end to end: real apps on a real platform" make --no-print-directory test-e2e
 summary
