@@ -17,8 +17,8 @@ PROFILE_DIR := $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 CARGO_TARGET_DIR ?= $(CURDIR)/target
 BIN := $(CARGO_TARGET_DIR)/$(PROFILE_DIR)
 
-RUN_PACKAGES := nats-server mmdebstrap erofs-utils nftables iproute2 e2fsprogs ca-certificates curl
-TEST_PACKAGES := busybox-static qemu-system-x86 cpio kmod shellcheck gcc libc6-dev python3 procps
+RUN_PACKAGES := gcc libc6-dev nats-server mmdebstrap erofs-utils nftables iproute2 e2fsprogs ca-certificates curl
+TEST_PACKAGES := busybox-static qemu-system-x86 cpio kmod shellcheck python3 procps
 
 export CARGO_TARGET_DIR
 
