@@ -13,6 +13,8 @@ mod lifecycle;
 mod limits;
 #[path = "outside/network.rs"]
 mod network;
+#[path = "outside/peers.rs"]
+mod peers;
 #[path = "outside/recovery.rs"]
 mod recovery;
 #[path = "outside/scene.rs"]

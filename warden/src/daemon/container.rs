@@ -2,8 +2,8 @@
 
 use super::cgroup::Group;
 use super::job::Job;
+use super::net::Subnet;
 use super::net::firewall::Member;
-use super::net::{PoolNet, Subnet};
 use super::record::{Journal, Phase, Record};
 use super::{Error, lock};
 use crate::init::client::InitClient;
@@ -31,12 +31,12 @@ pub(crate) struct Container {
 
 impl Container {
     /// The container of a record.
-    pub(crate) fn new(record: Record, depot: &Path, pool: PoolNet, v2: bool) -> Self {
+    pub(crate) fn new(record: Record, depot: &Path, v2: bool) -> Self {
         Container {
             id: record.id.clone(),
             handle: record.handle.clone(),
             directory: depot.join(&record.id),
-            subnet: pool.subnet(record.network),
+            subnet: Subnet::at(record.network),
             group: Group::new(v2, record.cgroups.clone()),
             turn: Mutex::default(),
             record: Mutex::new(record),

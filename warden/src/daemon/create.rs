@@ -1,18 +1,20 @@
 //! Making a container.
 
+use super::config::UIDS;
 use super::container::Container;
 use super::engine::{Engine, Peer};
 use super::net::link;
 use super::record::{BindRecord, InitProcess, Phase, Record};
 use super::{Error, disk, lock};
 use crate::init::client::InitClient;
+use crate::spawner::client::{SpawnError, Spawned, Spawner};
 use crate::wire::{Bind, ContainerPlan, Layer, Upper, UserSpec};
 use cupola_protocol::warden::{BindMode, CreateRequest};
 use std::fs;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 /// The ordinary user of containers.
 const USER: &str = "vcap";
@@ -108,8 +110,8 @@ impl Engine {
             handle,
             layers,
             binds,
-            network,
-            uids,
+            network: self.pool.subnet(network).first(),
+            uid_base: self.config.uids.start + uids * UIDS,
             init: None,
             disk_bytes,
             memory_bytes: None,
@@ -177,7 +179,7 @@ impl Engine {
         container.with_member(|member| self.firewall.add(member))?;
 
         let plan = self.plan(container, &record, &device.path);
-        let spawned = self.spawner.spawn(&plan, namespace.as_fd()).map_err(Error::Build)?;
+        let spawned = self.spawn_init(&plan, namespace.as_fd())?;
         let start_time =
             start_time(spawned.pid).ok_or_else(|| Error::Left("its init ended at once".to_owned()))?;
         let init = InitProcess { pid: spawned.pid, start_time };
@@ -189,6 +191,18 @@ impl Engine {
             InitClient::connect(&socket).map_err(Error::io("reach the container's init", &socket))?;
         container.set_init(Some(Arc::new(client)));
         Ok(())
+    }
+
+    /// Builds the container. A spawner that has ended is replaced for the next one.
+    fn spawn_init(&self, plan: &ContainerPlan, namespace: BorrowedFd<'_>) -> Result<Spawned, Error> {
+        let result = self.spawner.read().unwrap_or_else(PoisonError::into_inner).spawn(plan, namespace);
+        let gone = |failure: &SpawnError| matches!(failure.errno, libc::EPIPE | libc::ECONNRESET);
+        if result.as_ref().is_err_and(gone) {
+            let mut spawner = self.spawner.write().unwrap_or_else(PoisonError::into_inner);
+            tracing::error!("the spawner is gone; starting another");
+            *spawner = Spawner::start(&self.init).map_err(Error::Spawner)?;
+        }
+        result.map_err(Error::Build)
     }
 
     fn plan(&self, container: &Container, record: &Record, device: &Path) -> ContainerPlan {
@@ -205,7 +219,7 @@ impl Engine {
             id: container.id.clone(),
             hostname: container.id.clone(),
             depot: container.directory.clone(),
-            uid_base: self.config.uids.start + record.uids * super::config::UIDS,
+            uid_base: record.uid_base,
             cgroup: container.group.entry(),
             lowers: record.layers.iter().map(layer).collect(),
             upper: Upper::Ext4 { device: device.to_owned() },

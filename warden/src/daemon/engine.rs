@@ -1,12 +1,13 @@
 //! All containers of the daemon, and what they are given.
 
 use super::cgroup::Layout;
+use super::config::UIDS;
 use super::container::Container;
 use super::id::{Ids, JobIds};
 use super::net::firewall::Firewall;
 use super::net::{PoolNet, link};
 use super::pool::Pool;
-use super::record::{Journal, Record};
+use super::record::{Journal, Port, Record};
 use super::{Config, Error, lock};
 use crate::spawner::client::Spawner;
 use std::collections::BTreeMap;
@@ -14,14 +15,16 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use tokio::runtime::Handle;
 
 /// All containers of the daemon.
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub(crate) config: Config,
-    pub(crate) spawner: Spawner,
+    /// Read to use it, written to replace it.
+    pub(crate) spawner: RwLock<Spawner>,
+    pub(crate) init: PathBuf,
     pub(crate) layout: Layout,
     pub(crate) firewall: Firewall,
     pub(crate) journal: Journal,
@@ -42,6 +45,14 @@ pub(crate) struct Pools {
     pub(crate) uids: Pool,
     pub(crate) networks: Pool,
     pub(crate) ports: Pool,
+}
+
+/// Numbers of the pools that one container has.
+#[derive(Debug)]
+pub(crate) struct Numbers {
+    pub(crate) uids: Option<u32>,
+    pub(crate) network: Option<u32>,
+    pub(crate) ports: Vec<u32>,
 }
 
 /// Who asks.
@@ -85,7 +96,8 @@ impl Engine {
             pools: Mutex::new(pools),
             containers: Mutex::default(),
             config,
-            spawner,
+            spawner: RwLock::new(spawner),
+            init: init.to_owned(),
             layout,
             firewall,
             depot,
@@ -111,7 +123,7 @@ impl Engine {
         if containers.contains_key(&record.handle) {
             return Err(Error::DuplicateHandle(record.handle));
         }
-        let container = Arc::new(Container::new(record, &self.depot, self.pool, self.layout.v2()));
+        let container = Arc::new(Container::new(record, &self.depot, self.layout.v2()));
         containers.insert(container.handle.clone(), container.clone());
         Ok(container)
     }
@@ -120,11 +132,20 @@ impl Engine {
     pub(crate) fn unregister(&self, container: &Container) {
         lock(&self.containers).remove(&container.handle);
         let record = container.record().clone();
+        let numbers = self.numbers(&record);
         let mut pools = lock(&self.pools);
-        pools.uids.give_back(record.uids);
-        pools.networks.give_back(record.network);
-        for port in record.ports.iter().filter(|port| port.pooled) {
-            pools.ports.give_back(u32::from(port.host) - self.config.ports.start);
+        numbers.uids.into_iter().for_each(|number| pools.uids.give_back(number));
+        numbers.network.into_iter().for_each(|number| pools.networks.give_back(number));
+        numbers.ports.into_iter().for_each(|number| pools.ports.give_back(number));
+    }
+
+    /// What of the pools a container has. What an earlier configuration has given is of no pool.
+    pub(crate) fn numbers(&self, record: &Record) -> Numbers {
+        let port = |port: &Port| u32::from(port.host).checked_sub(self.config.ports.start);
+        Numbers {
+            uids: record.uid_base.checked_sub(self.config.uids.start).map(|distance| distance / UIDS),
+            network: self.pool.number_of(record.network),
+            ports: record.ports.iter().filter(|port| port.pooled).filter_map(port).collect(),
         }
     }
 

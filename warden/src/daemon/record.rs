@@ -5,6 +5,7 @@ use super::Error;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::Write;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 /// Where a container is in its life.
@@ -48,10 +49,10 @@ pub(crate) struct Record {
     pub(crate) layers: Vec<PathBuf>,
     /// Host paths shown inside.
     pub(crate) binds: Vec<BindRecord>,
-    /// Which of the pool's /30s it has.
-    pub(crate) network: u32,
-    /// Which of the uid ranges it has.
-    pub(crate) uids: u32,
+    /// First address of its /30. Addresses and not a number of the pool: the pool may be another at the next start.
+    pub(crate) network: Ipv4Addr,
+    /// First uid of its range on the host.
+    pub(crate) uid_base: u32,
     /// Its cgroup directories.
     pub(crate) cgroups: Vec<PathBuf>,
     /// Its init, once it runs.

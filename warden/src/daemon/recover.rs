@@ -73,14 +73,17 @@ impl Engine {
 
     /// Takes what a recorded container has out of the pools.
     fn claim(&self, record: &Record) {
+        let numbers = self.numbers(record);
         let mut pools = lock(&self.pools);
-        pools.uids.take_exactly(record.uids);
-        pools.networks.take_exactly(record.network);
-        for port in record.ports.iter().filter(|port| port.pooled) {
-            // A port below the start is of another configuration's pool.
-            if let Some(number) = u32::from(port.host).checked_sub(self.config.ports.start) {
-                pools.ports.take_exactly(number);
-            }
+        // One that is taken already, or of no pool, nobody else can be given either.
+        if let Some(number) = numbers.uids {
+            pools.uids.take_exactly(number);
+        }
+        if let Some(number) = numbers.network {
+            pools.networks.take_exactly(number);
+        }
+        for number in numbers.ports {
+            pools.ports.take_exactly(number);
         }
     }
 

@@ -3,7 +3,7 @@
 
 use super::Error;
 use nix::dir::Dir;
-use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstatat, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, symlinkat, unlinkat};
 use std::ffi::OsStr;
@@ -40,7 +40,7 @@ impl Source {
         let written = (|| {
             // Opened once by its real path; from there on nothing is looked up by path, and no link is followed.
             let parent = self.path.parent().unwrap_or(Path::new("/"));
-            let parent = open(parent, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+            let parent = open_directory(parent)?;
             match (&self.name, self.path.file_name()) {
                 (Some(name), Some(file)) => pack(&mut archive, &parent, file, name),
                 // The contents of a directory, or the root itself.
@@ -55,6 +55,12 @@ impl Source {
         })();
         written.and_then(|()| archive.into_inner().map(drop)).map_err(Error::io("read", &self.path))
     }
+}
+
+/// Opens a directory by a path without links. One that has a link in it now has been exchanged since it was allowed.
+fn open_directory(path: &Path) -> io::Result<OwnedFd> {
+    let how = OpenHow::new().flags(DIRECTORY).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+    Ok(openat2(AT_FDCWD, path, how)?)
 }
 
 fn pack(archive: &mut Builder<File>, parent: &OwnedFd, file: &OsStr, name: &Path) -> io::Result<()> {
@@ -154,7 +160,7 @@ impl Target {
     }
 
     fn unpack(&self, data: File) -> io::Result<()> {
-        let root = open(&self.directory, DIRECTORY, Mode::empty())?;
+        let root = open_directory(&self.directory)?;
         let mut archive = Archive::new(data);
         let mut base = root.try_clone()?;
         for (number, entry) in archive.entries()?.enumerate() {

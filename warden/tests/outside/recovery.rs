@@ -115,6 +115,56 @@ async fn a_daemon_killed_in_the_middle_of_creations_leaves_nothing_behind() {
 }
 
 #[tokio::test]
+async fn a_daemon_killed_in_the_middle_of_destructions_finishes_them() {
+    let mut warden = Warden::start().await;
+    let before = warden.inventory();
+    for milliseconds in [1, 5, 15, 30, 60] {
+        let mut handles = Vec::new();
+        for _ in 0..2 {
+            let handle = warden.container().await;
+            warden.client.net_in(&handle, None, None).await.unwrap();
+            warden.spawn(&handle, "sleep 1000").await;
+            handles.push(handle);
+        }
+        let destroys: Vec<_> = handles
+            .into_iter()
+            .map(|handle| {
+                let client = warden.client.clone();
+                tokio::spawn(async move { (client.destroy(&handle).await, handle) })
+            })
+            .collect();
+        // Not a wait for anything: the moment of death is what is being varied.
+        tokio::time::sleep(std::time::Duration::from_millis(milliseconds)).await;
+        warden.kill_and_restart().await;
+        for destroy in destroys {
+            let (_, handle) = destroy.await.unwrap();
+            // Cut off before it began: then it is all there, and can be destroyed again.
+            match warden.client.destroy(&handle).await {
+                Err(error) if error.is_unknown_handle() => (),
+                other => other.unwrap(),
+            }
+        }
+        assert_eq!(warden.inventory(), before, "killed after {milliseconds} ms");
+    }
+}
+
+#[tokio::test]
+async fn a_spawner_that_was_killed_is_replaced() {
+    let warden = Warden::start().await;
+    let handle = warden.container().await;
+    // The one child of the daemon, whichever of its threads started it.
+    let threads = fs::read_dir(format!("/proc/{}/task", warden.pid())).unwrap();
+    let children = threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("children")).unwrap());
+    let spawner: i32 = children.collect::<String>().trim().parse().unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(spawner), nix::sys::signal::SIGKILL).unwrap();
+    // One creation may find out; the next one works, and what ran goes on running.
+    let _ = warden.client.create(crate::scene::with_usr(CreateRequest::default())).await;
+    let other = warden.container().await;
+    assert_eq!(warden.say(&other, "echo works").await, "works");
+    assert_eq!(warden.say(&handle, "echo runs").await, "runs");
+}
+
+#[tokio::test]
 async fn a_second_daemon_on_the_same_data_is_refused() {
     let warden = Warden::start().await;
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_warden"))

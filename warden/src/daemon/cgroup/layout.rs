@@ -15,6 +15,8 @@ const V2: [&str; 4] = ["memory", "cpu", "pids", "io"];
 pub(crate) struct Layout {
     v2: bool,
     parents: Vec<PathBuf>,
+    /// v2: the leaf that the daemon had to move to.
+    leaf: Option<PathBuf>,
 }
 
 impl Layout {
@@ -24,9 +26,10 @@ impl Layout {
         let own = read("/proc/self/cgroup")?;
         let layout = match v1_parents(&mounts, &own, name) {
             parents if parents.is_empty() => {
-                Layout { v2: true, parents: vec![v2_parent(&mounts, &own, name)?] }
+                let (parent, leaf) = v2_parent(&mounts, &own, name)?;
+                Layout { v2: true, parents: vec![parent], leaf }
             }
-            parents => Layout { v2: false, parents },
+            parents => Layout { v2: false, parents, leaf: None },
         };
         for parent in &layout.parents {
             match fs::create_dir(parent) {
@@ -69,7 +72,20 @@ impl Layout {
 
     /// Removes the platform's group, which has no container any more.
     pub(crate) fn remove(&self) -> Result<(), Error> {
-        Group::new(self.v2, self.parents.clone()).remove(crate::daemon::END_TIMEOUT)
+        Group::new(self.v2, self.parents.clone()).remove(crate::daemon::END_TIMEOUT)?;
+        let Some((leaf, own)) = self.leaf.as_ref().and_then(|leaf| Some((leaf, leaf.parent()?))) else {
+            return Ok(());
+        };
+        // Back to where the daemon was started, which must hand down no controllers for that. The spawner ends a
+        // moment after the daemon: it goes back too.
+        for controller in V2 {
+            let _ = write(own, "cgroup.subtree_control", &format!("-{controller}"));
+        }
+        let group = Group::new(true, vec![leaf.clone()]);
+        for process in group.processes() {
+            write(own, "cgroup.procs", &process.to_string())?;
+        }
+        group.remove(crate::daemon::END_TIMEOUT)
     }
 }
 
@@ -113,14 +129,16 @@ fn v1_parents(mounts: &str, own: &str, name: &str) -> Vec<PathBuf> {
     parents
 }
 
-fn v2_parent(mounts: &str, own: &str, name: &str) -> Result<PathBuf, Error> {
+fn v2_parent(mounts: &str, own: &str, name: &str) -> Result<(PathBuf, Option<PathBuf>), Error> {
     let (root, point, _) = mounts_of(mounts, "cgroup2")
         .next()
         .ok_or_else(|| Error::Cgroups("none are mounted; mount cgroup2 on /sys/fs/cgroup".to_owned()))?;
     let group = own.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
     let leaf = format!("{name}-daemon");
     let mut own = below(point, root, group);
+    let mut moved = None;
     if own.ends_with(&leaf) {
+        moved = Some(own.clone());
         own.pop();
     }
     if enable(&own).is_err() {
@@ -139,8 +157,9 @@ fn v2_parent(mounts: &str, own: &str, name: &str) -> Result<PathBuf, Error> {
                        cgroup of its own (systemd: Delegate=yes)";
             Error::Cgroups(format!("{}: {why} ({})", own.display(), error.chain()))
         })?;
+        moved = Some(leaf);
     }
-    Ok(own.join(name))
+    Ok((own.join(name), moved))
 }
 
 /// Hands the controllers of a v2 group to the groups below it.

@@ -70,6 +70,11 @@ impl PoolNet {
         Subnet(self.0.base + number * 4)
     }
 
+    /// The number of the /30 that begins at an address; `None` when it is not of the pool.
+    pub(crate) fn number_of(self, first: Ipv4Addr) -> Option<u32> {
+        self.0.contains(first).then(|| (u32::from(first) - self.0.base) / 4)
+    }
+
     /// The number of the /30 that a client names; `None` when it is not of the pool.
     pub(crate) fn number(self, text: &str) -> Option<u32> {
         let net: Ipv4Net = text.parse().ok()?;
@@ -85,6 +90,16 @@ pub(crate) struct Subnet(u32);
 impl Subnet {
     /// Length of its prefix.
     pub(crate) const PREFIX: u8 = 30;
+
+    /// The one that begins at an address.
+    pub(crate) fn at(first: Ipv4Addr) -> Self {
+        Subnet(u32::from(first))
+    }
+
+    /// Its first address.
+    pub(crate) fn first(self) -> Ipv4Addr {
+        Ipv4Addr::from(self.0)
+    }
 
     /// The host's end.
     pub(crate) fn host(self) -> Ipv4Addr {
@@ -107,6 +122,9 @@ mod tests {
         assert_eq!(pool.count(), 16_384);
         assert_eq!(pool.subnet(1).host(), Ipv4Addr::new(10, 254, 0, 5));
         assert_eq!(pool.subnet(16_383).container(), Ipv4Addr::new(10, 254, 255, 254));
+        assert_eq!(Subnet::at(pool.subnet(7).first()), pool.subnet(7));
+        assert_eq!(pool.number_of(pool.subnet(7).first()), Some(7));
+        assert_eq!(pool.number_of(Ipv4Addr::new(10, 253, 0, 0)), None);
         assert_eq!(pool.number("10.254.0.8"), Some(2));
         assert_eq!(pool.number("10.254.0.8/30"), Some(2));
         assert_eq!(pool.number("10.254.0.0/29"), None);
