@@ -78,7 +78,7 @@ test-e2e: stacks user ## Real apps pushed to a real platform, as root
 	CUPOLA_CACHE=$(CACHE) cargo nextest run --workspace --locked --profile e2e -E 'binary(/^e2e/)'
 
 test-vm: stacks test-packages ## The privileged suite in a virtual machine with pure cgroup v2
-	CUPOLA_CACHE=$(CACHE) cargo run -q --locked -p testkit --bin vm-run
+	CUPOLA_CACHE=$(CACHE) $(BIN)/vm-run
 
 deny: ## Licences, advisories and sources of every dependency
 	cargo deny --all-features check

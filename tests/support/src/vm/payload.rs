@@ -182,9 +182,11 @@ pub(super) fn pack(workspace: &Workspace, cache: &Path, options: &Options) -> Re
 
 /// Builds the programs of the platform that tests start, and returns their paths.
 fn build_programs(workspace: &Workspace) -> Result<Vec<PathBuf>> {
-    let arguments = ["build", "-p", "cupola", "-p", "warden", "--bin", "cupola", "--bin", "warden"];
+    // The whole workspace, as `make build` does: with other features every dependency would be built again.
+    let arguments = ["build", "--workspace", "--bins"];
     let artifacts = build(cargo().args(arguments).current_dir(&workspace.root))?;
-    Ok(artifacts.into_iter().filter_map(|message| executable(&message)).collect())
+    let needed = |message: &Value| ["cupola", "warden"].iter().any(|name| message["target"]["name"] == *name);
+    Ok(artifacts.into_iter().filter(needed).filter_map(|message| executable(&message)).collect())
 }
 
 fn build_tests(workspace: &Workspace, names: &[&str]) -> Result<Vec<Test>> {
@@ -192,12 +194,9 @@ fn build_tests(workspace: &Workspace, names: &[&str]) -> Result<Vec<Test>> {
         return Ok(Vec::new());
     }
     let mut command = cargo();
-    command.args(["test", "--no-run"]).current_dir(&workspace.root);
+    command.args(["test", "--no-run", "--workspace"]).current_dir(&workspace.root);
     for name in names {
         command.args(["--test", name]);
-        for package in &workspace.tests[*name] {
-            command.args(["-p", package]);
-        }
     }
     let mut tests = Vec::new();
     for message in build(&mut command)?.iter().filter(|message| has_kind(&message["target"], "test")) {
