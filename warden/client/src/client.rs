@@ -173,9 +173,17 @@ impl Client {
         self.call(LimitBandwidthRequest { handle: handle.to_owned(), rate, burst }).await
     }
 
-    /// Whether the server is there.
+    /// Whether the server is there. Being without effect, it is sent again if the connection breaks: a daemon that is
+    /// killed while it starts a program leaves a socket which takes connections until that program has begun.
     pub async fn ping(&self) -> Result<(), Error> {
-        self.call(PingRequest {}).await.map(drop)
+        let deadline = tokio::time::Instant::now() + self.patience;
+        loop {
+            match self.call(PingRequest {}).await {
+                Err(Error::Broken { .. }) if tokio::time::Instant::now() < deadline => (),
+                answer => return answer.map(drop),
+            }
+            tokio::time::sleep(crate::connection::RETRY).await;
+        }
     }
 
     /// The handles of every container, sorted.

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 /// How often a socket that does not answer is tried again.
-const RETRY: Duration = Duration::from_millis(50);
+pub(crate) const RETRY: Duration = Duration::from_millis(50);
 
 /// A connection with one request under way.
 #[derive(Debug)]
