@@ -2,6 +2,7 @@
 
 use super::{Group, write};
 use crate::daemon::Error;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,8 @@ use std::path::{Path, PathBuf};
 /// Controllers that we use. cpuset is left out: a new group of it on v1 takes no processes before it is configured.
 const V1: [&str; 7] = ["memory", "cpu", "cpuacct", "pids", "devices", "freezer", "blkio"];
 const V2: [&str; 4] = ["memory", "cpu", "pids", "io"];
+/// Those of v2 that there must be: without them nothing is limited.
+const NEEDED: [&str; 2] = ["memory", "pids"];
 
 /// The platform's group in every hierarchy.
 #[derive(Debug)]
@@ -141,9 +144,15 @@ fn v2_parent(mounts: &str, own: &str, name: &str) -> Result<(PathBuf, Option<Pat
         moved = Some(own.clone());
         own.pop();
     }
-    if enable(&own).is_err() {
-        // A group with processes cannot hand controllers to groups below it, unless it is the root: the daemon moves
-        // to a leaf of its own first.
+    if enable(&own).is_ok() {
+        return Ok((own.join(name), moved));
+    }
+    // A group with processes cannot hand controllers to groups below it, unless it is the root.
+    let processes = Group::new(true, vec![own.clone()]).processes();
+    let divisible =
+        available(&own).is_ok_and(|controllers| NEEDED.iter().all(|name| controllers.contains(*name)));
+    if divisible && processes == [std::process::id() as i32] {
+        // A service's own group: the daemon moves to a leaf of it.
         let leaf = own.join(leaf);
         match fs::create_dir(&leaf) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -152,34 +161,37 @@ fn v2_parent(mounts: &str, own: &str, name: &str) -> Result<(PathBuf, Option<Pat
             _ => (),
         }
         write(&leaf, "cgroup.procs", "0")?;
-        enable(&own).map_err(|error| {
-            let why = "the daemon's cgroup has other processes in it, so it cannot be divided; start the warden in a \
-                       cgroup of its own (systemd: Delegate=yes)";
-            Error::Cgroups(format!("{}: {why} ({})", own.display(), error.chain()))
-        })?;
-        moved = Some(leaf);
+        enable(&own)?;
+        return Ok((own.join(name), Some(leaf)));
     }
-    Ok((own.join(name), moved))
+    // A login session's, say, with shells in it: the top it is, where container engines without systemd go too.
+    let top = PathBuf::from(point);
+    enable(&top).map_err(|error| {
+        let why = "has other processes, so it cannot be divided, and neither can the top";
+        let what_to_do = "start the warden in a cgroup of its own (systemd: Delegate=yes)";
+        Error::Cgroups(format!("{} {why}: {what_to_do} ({})", own.display(), error.chain()))
+    })?;
+    Ok((top.join(name), None))
 }
 
 /// Hands the controllers of a v2 group to the groups below it.
 fn enable(directory: &Path) -> Result<(), Error> {
-    let path = directory.join("cgroup.controllers");
-    let available = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-    for controller in V2 {
-        let has = available.split_whitespace().any(|name| name == controller);
-        match has.then(|| write(directory, "cgroup.subtree_control", &format!("+{controller}"))) {
-            Some(Err(error)) => return Err(error),
-            Some(Ok(())) => (),
-            // Memory and processes must be limited; a missing io controller only means one figure less.
-            None if controller == "memory" || controller == "pids" => {
-                let why = format!("controller {controller} is not available in {}", directory.display());
-                return Err(Error::Cgroups(why));
-            }
-            None => (),
-        }
+    let available = available(directory)?;
+    if let Some(missing) = NEEDED.iter().find(|name| !available.contains(**name)) {
+        let why = format!("controller {missing} is not available in {}", directory.display());
+        return Err(Error::Cgroups(why));
+    }
+    for controller in V2.iter().filter(|name| available.contains(**name)) {
+        write(directory, "cgroup.subtree_control", &format!("+{controller}"))?;
     }
     Ok(())
+}
+
+/// Controllers that a v2 group has to hand down.
+fn available(directory: &Path) -> Result<BTreeSet<String>, Error> {
+    let path = directory.join("cgroup.controllers");
+    let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+    Ok(text.split_whitespace().map(str::to_owned).collect())
 }
 
 #[cfg(test)]
