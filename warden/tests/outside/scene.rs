@@ -147,10 +147,11 @@ impl Warden {
         let addresses = output("ip", &["-o", "-4", "address"]);
         found
             .extend(addresses.lines().filter(|line| line.contains(&pool)).map(|line| format!("link {line}")));
-        let rules = output("nft", &["list", "ruleset"]);
-        let table = format!("table inet cupola_{} ", self.instance);
-        let ours = rules.split("\ntable ").find(|part| format!("table {part}").contains(&table));
-        found.extend(ours.iter().flat_map(|part| part.lines()).map(|line| format!("rule {}", line.trim())));
+        // A table that is not there is an error of nft's, and nothing to list.
+        let table = format!("cupola_{}", self.instance);
+        let rules =
+            Command::new("nft").args(["list", "table", "inet", &table]).output().expect("nft runs").stdout;
+        found.extend(String::from_utf8_lossy(&rules).lines().map(|line| format!("rule {}", line.trim())));
         let name = format!("cupola-{}", self.instance);
         for directory in walk(Path::new("/sys/fs/cgroup")) {
             if directory.components().any(|part| part.as_os_str() == name.as_str()) {
