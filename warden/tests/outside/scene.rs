@@ -151,9 +151,7 @@ impl Warden {
         let table = format!("cupola_{}", self.instance);
         let rules =
             Command::new("nft").args(["list", "table", "inet", &table]).output().expect("nft runs").stdout;
-        // nft 1.0.6 has been seen to leave out the word `table` while other tables were being changed.
-        let text = String::from_utf8_lossy(&rules);
-        found.extend(text.lines().map(|line| format!("rule {}", line.trim().trim_start_matches("table "))));
+        found.extend(String::from_utf8_lossy(&rules).lines().map(|line| format!("rule {}", line.trim())));
         let name = format!("cupola-{}", self.instance);
         for directory in walk(Path::new("/sys/fs/cgroup")) {
             if directory.components().any(|part| part.as_os_str() == name.as_str()) {
