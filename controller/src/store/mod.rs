@@ -1,11 +1,13 @@
 //! Rows. SQLite today; statements keep to what PostgreSQL knows too, and no statement is built from outside text.
 
+mod access;
 mod apps;
 mod list;
 mod routes;
 mod rows;
 mod users;
 
+pub(crate) use access::*;
 pub(crate) use apps::*;
 pub(crate) use list::*;
 pub(crate) use routes::*;
