@@ -310,6 +310,8 @@ pub enum Kind {
     Droplet,
     /// A route.
     Route,
+    /// A quota of spaces.
+    SpaceQuota,
 }
 
 impl fmt::Display for Kind {
@@ -324,6 +326,7 @@ impl fmt::Display for Kind {
             Self::Build => "Build",
             Self::Droplet => "Droplet",
             Self::Route => "Route",
+            Self::SpaceQuota => "Space quota",
         })
     }
 }

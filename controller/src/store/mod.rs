@@ -3,6 +3,7 @@
 mod access;
 mod apps;
 mod list;
+mod quotas;
 mod routes;
 mod rows;
 mod users;
@@ -10,6 +11,7 @@ mod users;
 pub(crate) use access::*;
 pub(crate) use apps::*;
 pub(crate) use list::*;
+pub(crate) use quotas::*;
 pub(crate) use routes::*;
 pub(crate) use rows::*;
 pub(crate) use users::*;
