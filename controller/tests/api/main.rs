@@ -7,5 +7,8 @@ mod fakes;
 mod login;
 mod platform;
 mod push;
+mod quotas;
 mod recovery;
 mod refusals;
+mod tenancy;
+mod users;
