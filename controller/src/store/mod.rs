@@ -2,16 +2,20 @@
 //! know, and no statement is built from outside text. Columns are `TEXT` and `BIGINT`, nothing else: that is what
 //! the driver carries for both; a yes or no is a `BIGINT` that is read through [`Flag`].
 
+mod access;
 mod apps;
 mod list;
 mod open;
+mod quotas;
 mod routes;
 mod rows;
 mod users;
 
+pub(crate) use access::*;
 pub(crate) use apps::*;
 pub(crate) use list::*;
 pub(crate) use open::open;
+pub(crate) use quotas::*;
 pub(crate) use routes::*;
 pub(crate) use rows::*;
 pub(crate) use users::*;
