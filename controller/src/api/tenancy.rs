@@ -74,7 +74,7 @@ fn show_organization(base: &Base, row: OrganizationRow) -> Organization {
         created_at: row.created_at,
         updated_at: row.updated_at,
         name: row.name,
-        suspended: row.suspended != 0,
+        suspended: row.suspended,
         relationships: BTreeMap::from([(
             "quota".to_owned(),
             row.quota_guid.map(ToOne::new).unwrap_or_default(),
@@ -171,7 +171,7 @@ async fn update_organization(
     let mut row = row.ok_or_else(|| ApiError::not_found("Organization"))?;
     if let Some(suspended) = wish.suspended {
         user.may_on_platform(Action::Administer)?;
-        row.suspended = i64::from(suspended);
+        row.suspended = suspended;
     }
     if let Some(name) = wish.name {
         check_name(&name)?;

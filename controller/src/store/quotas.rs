@@ -5,7 +5,7 @@
 //! then holds that row's lock, and SQLite the database's, until the transaction ends. Usage is read after that, so
 //! it counts what the one before has taken; another organization waits for nothing in PostgreSQL.
 
-use super::{AppRow, Db, Pool, Result, RouteRow, SpaceRow, new_guid, now};
+use super::{AppRow, Db, Flag, Pool, Result, RouteRow, SpaceRow, new_guid, now};
 use crate::quota::{self, Demand, Exceeded, Owner, Used};
 use sqlx::Transaction;
 
@@ -19,8 +19,8 @@ pub(crate) struct QuotaRow {
     pub total_instances: Option<i64>,
     pub total_services: Option<i64>,
     pub total_routes: Option<i64>,
-    /// 0 or 1.
-    pub paid_services: i64,
+    #[sqlx(try_from = "Flag")]
+    pub paid_services: bool,
     pub created_at: String,
     pub updated_at: String,
 }
@@ -187,7 +187,7 @@ pub(crate) async fn insert_organization_quota(pool: &Pool, quota: &QuotaRow) -> 
         .bind(quota.total_instances)
         .bind(quota.total_services)
         .bind(quota.total_routes)
-        .bind(quota.paid_services)
+        .bind(i64::from(quota.paid_services))
         .bind(&quota.created_at)
         .bind(&quota.updated_at)
         .execute(pool)
@@ -207,7 +207,7 @@ pub(crate) async fn insert_space_quota(pool: &Pool, quota: &SpaceQuotaRow) -> Re
         .bind(quota.total_instances)
         .bind(quota.total_services)
         .bind(quota.total_routes)
-        .bind(quota.paid_services)
+        .bind(i64::from(quota.paid_services))
         .bind(&quota.created_at)
         .bind(&quota.updated_at)
         .execute(pool)
@@ -238,7 +238,7 @@ pub(crate) async fn update_quota(pool: &Pool, owner: Owner, quota: &mut QuotaRow
         .bind(quota.total_instances)
         .bind(quota.total_services)
         .bind(quota.total_routes)
-        .bind(quota.paid_services)
+        .bind(i64::from(quota.paid_services))
         .bind(&quota.updated_at)
         .execute(pool)
         .await?;

@@ -1,5 +1,5 @@
 //! The controller as its clients, nodes and stagers meet it: a real server, a real nats-server, and a stager and
-//! nodes that behave.
+//! nodes that behave; rows in SQLite. The same suite on PostgreSQL: `tests/api_postgres`.
 
 mod acting;
 mod bits;
@@ -12,3 +12,6 @@ mod recovery;
 mod refusals;
 mod tenancy;
 mod users;
+
+/// Where the rows are.
+const ON_POSTGRES: bool = false;
