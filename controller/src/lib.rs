@@ -6,7 +6,8 @@
 //! - `store`: rows (SQLite through sqlx) and queries; `blobs`: packages, droplets, caches (object_store)
 //! - `placement` decides purely which node gets an instance; `nodes` remembers advertisements
 //! - `desired` starts, stops and scales on the bus; `staging` makes droplets; `health` honours the health
-//!   manager's wishes; `announce` tells routers what exists; `logs` keeps the last lines of each app
+//!   manager's wishes; `announce` tells routers what exists; `logs` keeps the last lines of each app; `files` finds and fetches
+//!   the files of instances
 //! - `package` checks and completes uploads; `manifest` applies manifests; `sweep` removes what nothing names
 
 mod announce;
@@ -17,6 +18,7 @@ mod config;
 mod context;
 mod desired;
 mod error;
+mod files;
 mod health;
 
 mod instances;

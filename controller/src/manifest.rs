@@ -14,6 +14,7 @@ use cupola_protocol::{
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
 
 /// A route, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -408,6 +409,12 @@ pub(crate) fn check_host_and_path(host: &str, path: &str) -> Result<(), ApiError
         let detail = format!("The host {host:?} must be of letters, digits and hyphens.");
         return Err(ApiError::unprocessable(detail));
     }
+    // Nodes serve files at their ids, which are UUIDs: an app there would be sent what is meant for them.
+    if host.len() == 36 && Uuid::try_parse(host).is_ok() {
+        let detail =
+            format!("The host {host:?} has the form that the platform's nodes have: choose another.");
+        return Err(ApiError::unprocessable(detail));
+    }
     let bad = path.len() > 128 || path.contains(['?', '#', ' ']) || path.chars().any(char::is_control);
     if !path.is_empty() && (!path.starts_with('/') || bad) {
         let detail =
@@ -421,6 +428,7 @@ pub(crate) fn check_host_and_path(host: &str, path: &str) -> Result<(), ApiError
 mod tests {
     use super::*;
     use crate::desired::tests::app;
+    use cupola_protocol::DeaId;
 
     fn domain(name: &str) -> DomainRow {
         DomainRow {
@@ -443,6 +451,13 @@ mod tests {
             let result = parse_route(bad, &domains);
             assert!(result.is_err() || result.unwrap().host.is_empty(), "{bad}");
         }
+    }
+
+    #[test]
+    fn hosts_of_nodes_are_not_given_to_apps() {
+        check_host_and_path("my-app", "").unwrap();
+        let refused = check_host_and_path(&DeaId::generate().to_string(), "").unwrap_err();
+        assert!(refused.detail().contains("nodes"), "{}", refused.detail());
     }
 
     #[test]

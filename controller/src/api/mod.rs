@@ -7,7 +7,9 @@ mod bulk;
 mod domains;
 mod empty;
 mod error;
+mod files;
 mod input;
+mod instances;
 mod internal;
 mod jobs;
 mod log_cache;
@@ -47,6 +49,8 @@ pub(crate) fn router(context: Shared) -> Router {
         .merge(apps::routes())
         .merge(actions::routes())
         .merge(processes::routes())
+        .merge(instances::routes())
+        .merge(files::routes())
         .merge(packages::routes())
         .merge(builds::routes())
         .merge(routes::routes())
