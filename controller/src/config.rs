@@ -88,6 +88,8 @@ pub struct Config {
     pub packages_kept: u32,
     /// Droplets kept for each app, the current one besides.
     pub droplets_kept: u32,
+    /// The least characters of a password.
+    pub password_min_length: usize,
     /// Seconds for which an access token is good.
     pub access_token_seconds: u64,
     /// Seconds for which a refresh token is good.
@@ -148,6 +150,8 @@ impl Default for Config {
             resource_max_bytes: 512 << 20,
             packages_kept: 5,
             droplets_kept: 5,
+            // Of our own choice; NIST SP 800-63B asks for 8 at least.
+            password_min_length: 8,
             access_token_seconds: 600,
             refresh_token_seconds: 30 * 24 * 3600,
             signed_url_seconds: 3600,
@@ -201,6 +205,7 @@ impl Config {
             ("packages_kept", u64::from(self.packages_kept)),
             ("max_instances", u64::from(self.max_instances)),
             ("log_lines", self.log_lines as u64),
+            ("password_min_length", self.password_min_length as u64),
         ] {
             if number == 0 {
                 return wrong(key, "must be more than 0");

@@ -1,13 +1,17 @@
 //! Rows. SQLite today; statements keep to what PostgreSQL knows too, and no statement is built from outside text.
 
+mod access;
 mod apps;
 mod list;
+mod quotas;
 mod routes;
 mod rows;
 mod users;
 
+pub(crate) use access::*;
 pub(crate) use apps::*;
 pub(crate) use list::*;
+pub(crate) use quotas::*;
 pub(crate) use routes::*;
 pub(crate) use rows::*;
 pub(crate) use users::*;
