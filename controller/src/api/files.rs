@@ -1,37 +1,38 @@
 //! The files of instances, as API v2 has them: an answer leads to the node that has the file, by way of the
 //! routers; with `?redirect=false` the controller fetches it, for clients that cannot resolve the node's name.
 
-use super::{ApiError, input::Params};
-use crate::{auth::User, context::Shared, files::Which};
+use super::{ApiError, endpoints::Endpoints, input::Params};
+use crate::{
+    access::{Access, Action, Kind},
+    context::Shared,
+    files::Which,
+};
 use axum::{
-    Router,
     extract::{Path, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::get,
 };
 use url::form_urlencoded::Serializer;
 
-pub(super) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/v2/apps/{guid}/instances/{instance}/files", get(home))
-        .route("/v2/apps/{guid}/instances/{instance}/files/", get(home))
-        .route("/v2/apps/{guid}/instances/{instance}/files/{*path}", get(file))
+pub(super) fn routes() -> Endpoints {
+    let access = || Access::On(Kind::App, Action::ReadSecrets);
+    Endpoints::new()
+        .get("/v2/apps/{guid}/instances/{instance}/files", access(), home)
+        .get("/v2/apps/{guid}/instances/{instance}/files/", access(), home)
+        .get("/v2/apps/{guid}/instances/{instance}/files/{*path}", access(), file)
 }
 
 async fn home(
     context: State<Shared>,
-    user: User,
     params: Params,
     headers: HeaderMap,
     Path((guid, instance)): Path<(String, String)>,
 ) -> Result<Response, ApiError> {
-    file(context, user, params, headers, Path((guid, instance, String::new()))).await
+    file(context, params, headers, Path((guid, instance, String::new()))).await
 }
 
 async fn file(
     State(context): State<Shared>,
-    _: User,
     params: Params,
     headers: HeaderMap,
     Path((guid, instance, path)): Path<(String, String, String)>,

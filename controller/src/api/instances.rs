@@ -1,15 +1,14 @@
 //! What API v2 says of instances: states, figures, crashes.
 
-use super::ApiError;
+use super::{ApiError, endpoints::Endpoints};
 use crate::{
-    auth::User,
+    access::{Access, Action, Kind},
     context::{Context, Shared},
     store::{self, AppRow},
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::{Path, State},
-    routing::get,
 };
 use cupola_protocol::{
     api::{Crash, InstanceStats, InstanceStatsV2, InstanceV2, InstancesV2, StatsV2},
@@ -17,11 +16,12 @@ use cupola_protocol::{
 };
 use time::OffsetDateTime;
 
-pub(super) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/v2/apps/{guid}/instances", get(instances))
-        .route("/v2/apps/{guid}/stats", get(stats))
-        .route("/v2/apps/{guid}/crashes", get(crashes))
+pub(super) fn routes() -> Endpoints {
+    let access = || Access::On(Kind::App, Action::ReadSpace);
+    Endpoints::new()
+        .get("/v2/apps/{guid}/instances", access(), instances)
+        .get("/v2/apps/{guid}/stats", access(), stats)
+        .get("/v2/apps/{guid}/crashes", access(), crashes)
 }
 
 /// The app, when it has instances to speak of.
@@ -40,7 +40,6 @@ async fn started(
 
 async fn instances(
     State(context): State<Shared>,
-    _: User,
     Path(guid): Path<String>,
 ) -> Result<Json<InstancesV2>, ApiError> {
     let stopped = |name: &str| {
@@ -64,11 +63,7 @@ async fn instances(
     Ok(Json(context.instances(&app).await?.into_iter().map(show).collect()))
 }
 
-async fn stats(
-    State(context): State<Shared>,
-    _: User,
-    Path(guid): Path<String>,
-) -> Result<Json<StatsV2>, ApiError> {
+async fn stats(State(context): State<Shared>, Path(guid): Path<String>) -> Result<Json<StatsV2>, ApiError> {
     let stopped = |name: &str| {
         let detail = format!("Stats error: Could not fetch stats for stopped app: {name}. Start it first.");
         ApiError::new(400, 200_003, "CF-AppStoppedStatsError", detail)
@@ -95,7 +90,6 @@ async fn stats(
 /// Of stopped apps as well: one that crashed and was stopped is what people look into.
 async fn crashes(
     State(context): State<Shared>,
-    _: User,
     Path(guid): Path<String>,
 ) -> Result<Json<Vec<Crash>>, ApiError> {
     let app = context.app(&guid).await?;
