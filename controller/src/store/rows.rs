@@ -14,6 +14,7 @@ pub(crate) struct UserRow {
     pub guid: String,
     pub name: String,
     pub password_hash: String,
+    #[sqlx(try_from = "super::Flag")]
     pub admin: bool,
     /// 0 or 1.
     pub admin_read_only: i64,
