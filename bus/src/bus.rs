@@ -19,7 +19,8 @@ pub struct Config {
     pub password_file: Option<PathBuf>,
     /// Seconds until the first connection is given up. Later losses are retried for ever.
     pub connect_timeout_seconds: u64,
-    /// Seconds between two pings; two that go unanswered mean a lost connection.
+    /// Seconds between two pings; two that go unanswered mean a lost connection. Short: a server whose host died says
+    /// no goodbye, and until it is missed this process hears nothing.
     pub ping_interval_seconds: u64,
 }
 
@@ -30,7 +31,7 @@ impl Default for Config {
             user: None,
             password_file: None,
             connect_timeout_seconds: 10,
-            ping_interval_seconds: 20,
+            ping_interval_seconds: 5,
         }
     }
 }
