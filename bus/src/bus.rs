@@ -4,7 +4,7 @@ use crate::{Error, Replies, Subscription};
 use async_nats::{Client, ConnectOptions, Event as ClientEvent, ServerAddr};
 use cupola_protocol::{Event, Message, Request, Subject};
 use serde::{Deserialize, Serialize};
-use std::{marker::PhantomData, path::PathBuf, time::Duration};
+use std::{marker::PhantomData, net::IpAddr, path::PathBuf, time::Duration};
 use tokio::sync::watch;
 
 /// How the bus is reached.
@@ -109,6 +109,15 @@ impl Bus {
     /// Whether there is a connection now, and news of it.
     pub fn connected(&self) -> watch::Receiver<bool> {
         self.connected.clone()
+    }
+
+    /// Our address as the server sees it; none before it has said so.
+    pub fn own_address(&self) -> Option<IpAddr> {
+        self.client.server_info().client_ip.parse().ok()
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
     }
 
     /// Publishes a message on its fixed subject.

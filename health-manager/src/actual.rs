@@ -231,6 +231,21 @@ impl Actual {
         }
     }
 
+    /// Remembers a start that another health manager has asked for.
+    pub fn start_asked(&mut self, slot: Slot, now: Moment) {
+        self.starts.insert(slot, now);
+    }
+
+    /// Remembers a stop that another health manager has asked for.
+    pub fn stop_asked(&mut self, instance: InstanceId, now: Moment) {
+        self.stops.insert(instance, now);
+    }
+
+    /// How many agents are heard, and when the last heartbeat came.
+    pub fn agents(&self) -> (usize, Option<Moment>) {
+        (self.deas.len(), self.deas.values().max().copied())
+    }
+
     /// Whether it may be acted on: heartbeats were heard for long enough, and some agent lives.
     pub fn is_fresh(&self, now: Moment, config: &Config) -> bool {
         let ttl = config.heartbeat_ttl();

@@ -5,6 +5,7 @@
 //! - [`message`]: what a message on the bus is, and [`Subject`]
 //! - [`dea`], [`droplet`], [`staging`], [`router`], [`health`], [`component`], [`logs`], [`controller`]: one
 //!   module per conversation; each spells its own subjects, and nobody else spells any
+//! - [`lease`]: who of several acts, in JetStream's key-value store
 //! - [`api`]: the HTTP API's types, shared by the controller and its clients
 //! - [`warden`]: frames and messages of the warden socket
 //!
@@ -18,6 +19,7 @@ pub mod dea;
 pub mod droplet;
 pub mod health;
 pub mod ids;
+pub mod lease;
 pub mod logs;
 pub mod message;
 pub mod router;

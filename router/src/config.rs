@@ -22,6 +22,8 @@ pub enum Forwarded {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// Which one of its kind, for `vcap.component.*`.
+    pub index: u32,
     /// Address and port for HTTP; port 0 takes any free one.
     pub listen: SocketAddr,
     /// Folder of the persisted table, `routes.json`.
@@ -84,11 +86,14 @@ pub struct Config {
     pub app_logs: bool,
     /// Such lines per second and app; the rest is counted and told in one line.
     pub app_log_lines_per_second: u32,
+    /// The status page.
+    pub status: cupola_status::Config,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
+            index: 0,
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
             data_dir: PathBuf::from("/var/lib/cupola/router"),
             advertised_hosts: Vec::new(),
@@ -120,6 +125,7 @@ impl Default for Config {
             access_log: None,
             app_logs: true,
             app_log_lines_per_second: 100,
+            status: cupola_status::Config::default(),
         }
     }
 }

@@ -89,13 +89,16 @@ pub(crate) async fn serve(shared: &Shared, client: &mut Client, request: &Reques
     let (next, mark) = match forward.run(client).await {
         Ok(next) => (next, None),
         Err(answer) => {
+            shared.figures.own_answer(answer.status);
             let next = tell(shared, client, request, &answer, &forward.id).await;
             forward.progress.status.store(answer.status, Ordering::Relaxed);
             forward.progress.sent.store(answer.length() as u64, Ordering::Relaxed);
             (next, answer.mark)
         }
     };
-    shared.access.tell(&forward.record(client.peer, mark));
+    let record = forward.record(client.peer, mark);
+    shared.figures.request(record.status, record.took);
+    shared.access.tell(&record);
     next
 }
 
@@ -315,6 +318,7 @@ impl Forward<'_> {
     }
 
     fn avoid(&self, endpoint: &Endpoint) {
+        self.shared.figures.endpoint_failures.increment(1);
         endpoint.avoid(clock::now() + self.shared.config.failed_endpoint_seconds * 1000);
     }
 
