@@ -13,6 +13,7 @@ pub(crate) struct UserRow {
     pub guid: String,
     pub name: String,
     pub password_hash: String,
+    #[sqlx(try_from = "super::Flag")]
     pub admin: bool,
     pub created_at: String,
     pub updated_at: String,

@@ -15,14 +15,17 @@ pub(crate) async fn has_users(pool: &Pool) -> Result<bool> {
 
 pub(crate) async fn insert_user(pool: &Pool, name: &str, password_hash: &str, admin: bool) -> Result<String> {
     let (guid, now) = (new_guid(), now());
-    sqlx::query("INSERT INTO users VALUES ($1, $2, $3, $4, $5, $5)")
-        .bind(&guid)
-        .bind(name)
-        .bind(password_hash)
-        .bind(admin)
-        .bind(now)
-        .execute(pool)
-        .await?;
+    sqlx::query(
+        "INSERT INTO users (guid, name, password_hash, admin, created_at, updated_at) \
+         VALUES ($1, $2, $3, $4, $5, $5)",
+    )
+    .bind(&guid)
+    .bind(name)
+    .bind(password_hash)
+    .bind(i64::from(admin))
+    .bind(now)
+    .execute(pool)
+    .await?;
     Ok(guid)
 }
 
