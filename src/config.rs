@@ -26,6 +26,10 @@ pub(crate) struct Platform {
     /// Address that the router and the API listen on. Loopback until somebody decides otherwise: this
     /// platform speaks plain HTTP, and TLS ends at what stands before it.
     pub listen: IpAddr,
+    /// Address under which the other hosts of the platform reach this one. Without it, that of `listen`, when that
+    /// is one that others can reach. One machine alone needs none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
     /// Port of the router.
     pub router_port: u16,
     /// Port of the API.
@@ -45,6 +49,7 @@ impl Default for Platform {
             user: "cupola".into(),
             domain: "cupola.localhost".into(),
             listen: Ipv4Addr::LOCALHOST.into(),
+            address: None,
             router_port: 8080,
             api_port: 8081,
             nats_port: 4222,

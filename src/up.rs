@@ -181,7 +181,7 @@ fn roles(platform: &Platform, user: &User) -> Service {
 }
 
 /// Makes directories, secrets and the files that the children read.
-fn prepare(config: &Config, user: &User) -> Result<()> {
+pub(crate) fn prepare(config: &Config, user: &User) -> Result<()> {
     let platform = &config.platform;
     make_directory(&platform.data_dir, 0o755, None)?;
     make_directory(&platform.run_dir(), 0o755, Some(user))?;
