@@ -18,6 +18,8 @@ mod platform;
 mod process;
 mod root;
 mod route;
+mod service;
+mod service_instance;
 mod tenancy;
 
 pub use app::*;
@@ -34,4 +36,6 @@ pub use platform::*;
 pub use process::*;
 pub use root::*;
 pub use route::*;
+pub use service::*;
+pub use service_instance::*;
 pub use tenancy::*;
