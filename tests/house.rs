@@ -161,6 +161,8 @@ fn subjects_are_spelled_in_protocol_alone() {
         "hm9000.",
         "vcap.component.",
         "cloudcontroller.",
+        "AuaaS.",
+        "RaaS.",
     ];
     let words = [
         "start",
