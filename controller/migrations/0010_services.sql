@@ -7,8 +7,8 @@ CREATE TABLE service_brokers (
     url        TEXT NOT NULL,
     username   TEXT NOT NULL,
     password   TEXT NOT NULL,
-    -- Who sees new plans: `public` or `admin`.
-    visibility TEXT NOT NULL,
+    -- Who registered it: `gateway` (over the bus) or `administrator`.
+    source     TEXT NOT NULL,
     -- Its first catalog was taken in: what it offers can be used.
     available  BOOLEAN NOT NULL,
     created_at TEXT NOT NULL,

@@ -7,6 +7,7 @@
 //! - `placement` decides purely which node gets an instance; `nodes` remembers advertisements
 //! - `desired` starts, stops and scales on the bus; `staging` makes droplets; `health` honours the health
 //!   manager's wishes; `announce` tells routers what exists; `logs` keeps the last lines of each app
+//! - `services` asks service brokers, and knows what apps get of their bindings
 //! - `package` checks and completes uploads; `manifest` applies manifests; `sweep` removes what nothing names
 
 mod announce;
@@ -27,6 +28,7 @@ mod package;
 mod placement;
 mod secrets;
 mod server;
+mod services;
 mod staging;
 mod store;
 mod sweep;
@@ -34,3 +36,4 @@ mod sweep;
 pub use config::Config;
 pub use error::Error;
 pub use server::{Server, bind};
+pub use services::ServicesConfig;

@@ -7,6 +7,7 @@
 //!   module per conversation; each spells its own subjects, and nobody else spells any
 //! - [`services`], [`osb`]: service nodes on the bus, and the Open Service Broker API
 //! - [`api`]: the HTTP API's types, shared by the controller and its clients
+//! - [`vcap`]: what apps are told of their services
 //! - [`warden`]: frames and messages of the warden socket
 //!
 //! Every message has a golden JSON file in `tests/golden/`: the historic Cloud Foundry components' field names
@@ -26,6 +27,7 @@ pub mod router;
 pub mod services;
 pub mod size;
 pub mod staging;
+pub mod vcap;
 pub mod warden;
 
 pub use ids::{

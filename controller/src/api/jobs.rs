@@ -1,4 +1,5 @@
-//! Jobs. Ours are done before they are answered: what takes long (staging, placing) has resources of its own.
+//! Jobs. Most of ours are done before they are answered; those of service brokers go on. What else takes long (staging,
+//! placing) has resources of its own.
 
 use super::{ApiError, input::Base};
 use crate::{
@@ -28,7 +29,12 @@ async fn show(
         store::get(&context.pool, "jobs", &guid).await?.ok_or_else(|| ApiError::not_found("Job"))?;
     Ok(Json(Job {
         links: [("self".to_owned(), Link::get(base.url(&format!("/v3/jobs/{}", row.guid))))].into(),
-        state: if row.state == "COMPLETE" { JobStatus::Complete } else { JobStatus::Failed },
+        state: match row.state.as_str() {
+            "COMPLETE" => JobStatus::Complete,
+            "PROCESSING" => JobStatus::Processing,
+            "POLLING" => JobStatus::Polling,
+            _ => JobStatus::Failed,
+        },
         errors: serde_json::from_str(&row.errors).unwrap_or_default(),
         warnings: Vec::new(),
         guid: row.guid,

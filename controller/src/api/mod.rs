@@ -23,6 +23,7 @@ mod upload;
 mod users;
 
 pub(crate) use error::ApiError;
+pub(crate) use tenancy::check_name;
 
 use crate::context::Shared;
 use axum::{

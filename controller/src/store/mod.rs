@@ -4,12 +4,14 @@ mod apps;
 mod list;
 mod routes;
 mod rows;
+mod services;
 mod users;
 
 pub(crate) use apps::*;
 pub(crate) use list::*;
 pub(crate) use routes::*;
 pub(crate) use rows::*;
+pub(crate) use services::*;
 pub(crate) use users::*;
 
 use crate::Error;

@@ -12,7 +12,7 @@ pub(crate) async fn insert_broker(change: &mut Change<'_>, row: &BrokerRow) -> R
         .bind(&row.url)
         .bind(&row.username)
         .bind(&row.password)
-        .bind(&row.visibility)
+        .bind(&row.source)
         .bind(row.available)
         .bind(&row.created_at)
         .bind(&row.updated_at)
@@ -89,11 +89,12 @@ pub(crate) async fn take_catalog(change: &mut Change<'_>, broker: &BrokerRow, ca
     for offering in &catalog.services {
         let id = offering.id.as_str();
         seen.insert(id);
-        let guid = match known.iter().find(|row| row.catalog_id == id) {
-            Some(row) => row.guid.clone(),
-            None => new_guid(),
-        };
-        put_offering(change, &guid, broker, offering).await?;
+        let row = known.iter().find(|row| row.catalog_id == id);
+        let guid = row.map_or_else(new_guid, |row| row.guid.clone());
+        let plain = osb::Offering { plans: Vec::new(), dashboard_client: None, ..offering.clone() };
+        if !row.is_some_and(|row| row.available && row.catalog == json(&plain)) {
+            put_offering(change, &guid, broker, &plain).await?;
+        }
         take_plans(change, &guid, broker, &offering.plans).await?;
     }
     for row in known.iter().filter(|row| !seen.contains(row.catalog_id.as_str())) {
@@ -120,7 +121,6 @@ async fn put_offering(
     broker: &BrokerRow,
     offering: &osb::Offering,
 ) -> Result<()> {
-    let catalog = osb::Offering { plans: Vec::new(), dashboard_client: None, ..offering.clone() };
     sqlx::query(
         "INSERT INTO service_offerings VALUES ($1, $2, $3, $4, $5, TRUE, $6, $7, $7) \
          ON CONFLICT (broker_guid, catalog_id) DO UPDATE SET name = excluded.name, \
@@ -132,7 +132,7 @@ async fn put_offering(
     .bind(offering.id.as_str())
     .bind(&offering.name)
     .bind(&offering.description)
-    .bind(json(&catalog))
+    .bind(json(offering))
     .bind(now())
     .execute(&mut **change)
     .await?;
@@ -140,7 +140,12 @@ async fn put_offering(
 }
 
 async fn take_plans(change: &mut Change<'_>, offering: &str, broker: &BrokerRow, plans: &[osb::Plan]) -> Result<()> {
-    for plan in plans {
+    let known = plans_of_offering(change, offering).await?;
+    let as_before = |plan: &osb::Plan| {
+        let mut rows = known.iter();
+        rows.any(|row| row.available && row.catalog_id == plan.id.as_str() && row.catalog == json(plan))
+    };
+    for plan in plans.iter().filter(|plan| !as_before(plan)) {
         sqlx::query(
             "INSERT INTO service_plans VALUES ($1, $2, $3, $4, $5, TRUE, $6, $7, $8, $8) \
              ON CONFLICT (offering_guid, catalog_id) DO UPDATE SET name = excluded.name, \
@@ -152,13 +157,13 @@ async fn take_plans(change: &mut Change<'_>, offering: &str, broker: &BrokerRow,
         .bind(plan.id.as_str())
         .bind(&plan.name)
         .bind(&plan.description)
-        .bind(&broker.visibility)
+        .bind(broker.visibility())
         .bind(json(plan))
         .bind(now())
         .execute(&mut **change)
         .await?;
     }
-    for row in plans_of_offering(change, offering).await? {
+    for row in &known {
         if plans.iter().any(|plan| plan.id.as_str() == row.catalog_id) {
             continue;
         }

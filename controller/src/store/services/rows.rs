@@ -15,11 +15,19 @@ pub(crate) struct BrokerRow {
     pub url: String,
     pub username: String,
     pub password: String,
-    /// Who sees its new plans: `public` or `admin`.
-    pub visibility: String,
+    /// Who registered it: `gateway` (over the bus) or `administrator`.
+    pub source: String,
     pub available: bool,
     pub created_at: String,
     pub updated_at: String,
+}
+
+impl BrokerRow {
+    /// Who sees its new plans: those of the platform's own gateways everybody, others the administrator, until he says
+    /// otherwise.
+    pub(crate) fn visibility(&self) -> &'static str {
+        if self.source == "gateway" { "public" } else { "admin" }
+    }
 }
 
 impl fmt::Debug for BrokerRow {
