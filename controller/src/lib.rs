@@ -2,6 +2,7 @@
 //! nodes that stage and run them.
 //!
 //! - [`Config`], [`Error`], [`bind`], [`Server`]: the door
+//! - [`access`]: the table of roles and actions; [`endpoints`]: the table of what is served, and to whom
 //! - `api`: one file per kind of resource; `auth`: users, tokens, signed addresses
 //! - `store`: rows (SQLite through sqlx) and queries; `blobs`: packages, droplets, caches (object_store)
 //! - `placement` decides purely which node gets an instance; `nodes` remembers advertisements
@@ -10,6 +11,7 @@
 //! - `services` asks service brokers, and knows what apps get of their bindings
 //! - `package` checks and completes uploads; `manifest` applies manifests; `sweep` removes what nothing names
 
+pub mod access;
 mod announce;
 mod api;
 mod auth;
@@ -33,6 +35,7 @@ mod staging;
 mod store;
 mod sweep;
 
+pub use api::{Endpoint, endpoints};
 pub use config::Config;
 pub use error::Error;
 pub use server::{Server, bind};

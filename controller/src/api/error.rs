@@ -1,5 +1,6 @@
 //! How a request is refused.
 
+use crate::access::Verdict;
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},
@@ -32,6 +33,22 @@ impl ApiError {
 
     pub(crate) fn unauthenticated(code: u32, title: &str, detail: &str) -> Self {
         Self::new(401, code, title, detail)
+    }
+
+    /// Why a user may not: as `access` decided it.
+    pub(crate) fn verdict(verdict: Verdict, what: &str) -> Self {
+        match verdict {
+            Verdict::Hidden => Self::not_found(what),
+            Verdict::Suspended => Self::new(
+                403,
+                10017,
+                "CF-OrgSuspended",
+                "The organization is suspended: only an administrator may change it.",
+            ),
+            Verdict::Refused | Verdict::Allowed => Self::forbidden(
+                "You are not authorized to perform the requested action: it needs another role.",
+            ),
+        }
     }
 
     pub(crate) fn forbidden(detail: &str) -> Self {

@@ -6,6 +6,7 @@ mod builds;
 mod bulk;
 mod domains;
 mod empty;
+mod endpoints;
 mod error;
 mod input;
 mod internal;
@@ -16,12 +17,14 @@ mod packages;
 mod page;
 mod platform;
 mod processes;
+mod roles;
 mod root;
 mod routes;
 mod tenancy;
 mod upload;
 mod users;
 
+pub use endpoints::Endpoint;
 pub(crate) use error::ApiError;
 pub(crate) use tenancy::check_name;
 
@@ -33,17 +36,19 @@ use axum::{
     middleware::{self, Next},
     response::Response,
 };
+use endpoints::Endpoints;
 
 /// The largest body that is no upload: manifests and lists of files.
 const MAX_BODY: usize = 16 << 20;
 
-/// Everything that is served.
-pub(crate) fn router(context: Shared) -> Router {
-    Router::new()
+/// Everything that is served, and whom it serves.
+fn all() -> Endpoints {
+    Endpoints::new()
         .merge(root::routes())
         .merge(oauth::routes())
         .merge(tenancy::routes())
         .merge(users::routes())
+        .merge(roles::routes())
         .merge(domains::routes())
         .merge(apps::routes())
         .merge(actions::routes())
@@ -57,6 +62,17 @@ pub(crate) fn router(context: Shared) -> Router {
         .merge(log_cache::routes())
         .merge(bulk::routes())
         .merge(internal::routes())
+}
+
+/// The table of endpoints, from which the router is built.
+pub fn endpoints() -> Vec<Endpoint> {
+    all().table()
+}
+
+/// The router of all endpoints, each behind its guard.
+pub(crate) fn router(context: Shared) -> Router {
+    all()
+        .router(&context)
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         .layer(DefaultBodyLimit::max(MAX_BODY))

@@ -2,33 +2,46 @@
 
 use super::{
     ApiError,
+    endpoints::Endpoints,
     input::{Base, Input, Params},
     jobs,
     page::{self, Listing, by},
 };
 use crate::{
-    auth::User,
+    access::{Access, Action, Kind},
+    auth::{Seen, User},
     context::Shared,
     store::{self, DomainRow, OrganizationRow, SpaceRow},
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::{OriginalUri, Path, State},
     http::{HeaderMap, StatusCode},
-    routing::get,
 };
 use cupola_protocol::api::{
     CreateOrganization, CreateSpace, Domain, Link, Links, Metadata, Organization, Page, Space, ToOne,
 };
 use std::collections::BTreeMap;
 
-pub(super) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/v3/organizations", get(organizations).post(create_organization))
-        .route("/v3/organizations/{guid}", get(organization).delete(delete_organization))
-        .route("/v3/organizations/{guid}/domains", get(organization_domains))
-        .route("/v3/spaces", get(spaces).post(create_space))
-        .route("/v3/spaces/{guid}", get(space).delete(delete_space))
+pub(super) fn routes() -> Endpoints {
+    Endpoints::new()
+        .get("/v3/organizations", Access::Listed, organizations)
+        .post("/v3/organizations", Access::Platform(Action::Administer), create_organization)
+        .get(
+            "/v3/organizations/{guid}",
+            Access::On(Kind::Organization, Action::ReadOrganization),
+            organization,
+        )
+        .delete("/v3/organizations/{guid}", Access::Platform(Action::Administer), delete_organization)
+        .get(
+            "/v3/organizations/{guid}/domains",
+            Access::On(Kind::Organization, Action::ReadOrganization),
+            organization_domains,
+        )
+        .get("/v3/spaces", Access::Listed, spaces)
+        .post("/v3/spaces", Access::Named(Kind::Organization, Action::ManageSpaces), create_space)
+        .get("/v3/spaces/{guid}", Access::On(Kind::Space, Action::ReadSpace), space)
+        .delete("/v3/spaces/{guid}", Access::On(Kind::Space, Action::DeleteSpace), delete_space)
 }
 
 /// The link of a resource to itself, as the start of its links.
@@ -47,8 +60,11 @@ fn show_organization(base: &Base, row: OrganizationRow) -> Organization {
         created_at: row.created_at,
         updated_at: row.updated_at,
         name: row.name,
-        suspended: false,
-        relationships: BTreeMap::from([("quota".to_owned(), ToOne::default())]),
+        suspended: row.suspended != 0,
+        relationships: BTreeMap::from([(
+            "quota".to_owned(),
+            row.quota_guid.map(ToOne::new).unwrap_or_default(),
+        )]),
         metadata: Metadata::default(),
         links,
     }
@@ -69,7 +85,7 @@ fn show_space(base: &Base, row: SpaceRow) -> Space {
         name: row.name,
         relationships: BTreeMap::from([
             ("organization".to_owned(), ToOne::new(row.organization_guid)),
-            ("quota".to_owned(), ToOne::default()),
+            ("quota".to_owned(), row.quota_guid.map(ToOne::new).unwrap_or_default()),
         ]),
         metadata: Metadata::default(),
         links,
@@ -78,12 +94,16 @@ fn show_space(base: &Base, row: SpaceRow) -> Space {
 
 async fn organizations(
     State(context): State<Shared>,
-    _: User,
+    user: User,
     base: Base,
     uri: OriginalUri,
     params: Params,
 ) -> Result<Json<Page<Organization>>, ApiError> {
-    let filters = [by(&params, "names", "name IN (", ")"), by(&params, "guids", "guid IN (", ")")];
+    let filters = [
+        by(&params, "names", "name IN (", ")"),
+        by(&params, "guids", "guid IN (", ")"),
+        user.seen(Seen::Organizations),
+    ];
     let listing = Listing {
         base: &base,
         path: uri.path(),
@@ -97,7 +117,6 @@ async fn organizations(
 
 async fn organization(
     State(context): State<Shared>,
-    _: User,
     base: Base,
     Path(guid): Path<String>,
 ) -> Result<Json<Organization>, ApiError> {
@@ -115,11 +134,9 @@ pub(crate) fn check_name(name: &str) -> Result<(), ApiError> {
 
 async fn create_organization(
     State(context): State<Shared>,
-    user: User,
     base: Base,
     Input(wish): Input<CreateOrganization>,
 ) -> Result<(StatusCode, Json<Organization>), ApiError> {
-    user.must_be_admin()?;
     check_name(&wish.name)?;
     let guid = match store::insert_organization(&context.pool, &wish.name).await {
         Ok(guid) => guid,
@@ -139,11 +156,10 @@ async fn delete_organization(
     base: Base,
     Path(guid): Path<String>,
 ) -> Result<(StatusCode, HeaderMap), ApiError> {
-    user.must_be_admin()?;
     let row: Option<OrganizationRow> = store::get(&context.pool, "organizations", &guid).await?;
     row.ok_or_else(|| ApiError::not_found("Organization"))?;
     match store::delete(&context.pool, "organizations", &guid).await {
-        Ok(_) => jobs::done(&context, &base, "organization.delete").await,
+        Ok(_) => jobs::done(&context, &user, &base, "organization.delete").await,
         Err(error) if is_referenced(&error) => {
             Err(ApiError::unprocessable("The organization has spaces: delete those first."))
         }
@@ -158,7 +174,6 @@ fn is_referenced(error: &sqlx::Error) -> bool {
 
 async fn organization_domains(
     State(context): State<Shared>,
-    _: User,
     base: Base,
     uri: OriginalUri,
     params: Params,
@@ -173,7 +188,7 @@ async fn organization_domains(
 
 async fn spaces(
     State(context): State<Shared>,
-    _: User,
+    user: User,
     base: Base,
     uri: OriginalUri,
     params: Params,
@@ -182,6 +197,7 @@ async fn spaces(
         by(&params, "names", "name IN (", ")"),
         by(&params, "guids", "guid IN (", ")"),
         by(&params, "organization_guids", "organization_guid IN (", ")"),
+        user.seen(Seen::Spaces),
     ];
     let listing = Listing {
         base: &base,
@@ -196,7 +212,6 @@ async fn spaces(
 
 async fn space(
     State(context): State<Shared>,
-    _: User,
     base: Base,
     Path(guid): Path<String>,
 ) -> Result<Json<Space>, ApiError> {
@@ -210,15 +225,10 @@ async fn create_space(
     base: Base,
     Input(wish): Input<CreateSpace>,
 ) -> Result<(StatusCode, Json<Space>), ApiError> {
-    user.must_be_admin()?;
     check_name(&wish.name)?;
     let organization = wish.relationships.organization.guid().unwrap_or_default().to_owned();
-    let known: Option<OrganizationRow> = store::get(&context.pool, "organizations", &organization).await?;
-    known.ok_or_else(|| {
-        ApiError::unprocessable(
-            "Invalid organization. Ensure the organization exists and you have access to it.",
-        )
-    })?;
+    let invalid = "Invalid organization. Ensure the organization exists and you have access to it.";
+    user.may_named(&context, Action::ManageSpaces, Kind::Organization, &organization, invalid).await?;
     let guid = match store::insert_space(&context.pool, &wish.name, &organization).await {
         Ok(guid) => guid,
         Err(error) if store::is_duplicate(&error) => {
@@ -237,7 +247,6 @@ async fn delete_space(
     base: Base,
     Path(guid): Path<String>,
 ) -> Result<(StatusCode, HeaderMap), ApiError> {
-    user.must_be_admin()?;
     let row: Option<SpaceRow> = store::get(&context.pool, "spaces", &guid).await?;
     row.ok_or_else(|| ApiError::not_found("Space"))?;
     // As in Cloud Foundry: what is in a space goes with it.
@@ -250,5 +259,5 @@ async fn delete_space(
     sqlx::query("DELETE FROM routes WHERE space_guid = $1").bind(&guid).execute(&context.pool).await?;
     store::delete(&context.pool, "spaces", &guid).await?;
     context.routes_changed.notify_one();
-    jobs::done(&context, &base, "space.delete").await
+    jobs::done(&context, &user, &base, "space.delete").await
 }

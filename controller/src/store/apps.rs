@@ -1,5 +1,7 @@
 //! Apps, packages, builds, droplets, crashes.
 
+use crate::access::Role;
+
 use super::{AppRow, BuildRow, CrashRow, DropletRow, PackageRow, Pool, Result, new_guid, now};
 
 /// Inserts an app as it stands.
@@ -151,13 +153,33 @@ pub(crate) async fn insert_package_file(pool: &Pool, package: &str, sha1: &str, 
     Ok(())
 }
 
-/// Whether some package holds a file of this digest and size.
-pub(crate) async fn has_file(pool: &Pool, sha1: &str, size: i64) -> Result<bool> {
-    let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM package_files WHERE sha1 = $1 AND size = $2")
-        .bind(sha1)
-        .bind(size)
-        .fetch_one(pool)
-        .await?;
+/// Whether some package holds a file of this digest and size: one that this user could download, or any.
+pub(crate) async fn has_file(pool: &Pool, sha1: &str, size: i64, reader: Option<&str>) -> Result<bool> {
+    let count: i64 = match reader {
+        None => {
+            sqlx::query_scalar("SELECT COUNT(*) FROM package_files WHERE sha1 = $1 AND size = $2")
+                .bind(sha1)
+                .bind(size)
+                .fetch_one(pool)
+                .await?
+        }
+        Some(user) => {
+            sqlx::query_scalar(
+                "SELECT COUNT(*) FROM package_files \
+                 JOIN packages ON packages.guid = package_files.package_guid \
+                 JOIN apps ON apps.guid = packages.app_guid \
+                 JOIN roles ON roles.space_guid = apps.space_guid \
+                 WHERE package_files.sha1 = $1 AND package_files.size = $2 \
+                 AND roles.user_guid = $3 AND roles.kind = $4",
+            )
+            .bind(sha1)
+            .bind(size)
+            .bind(user)
+            .bind(Role::SpaceDeveloper.name())
+            .fetch_one(pool)
+            .await?
+        }
+    };
     Ok(count > 0)
 }
 

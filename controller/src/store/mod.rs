@@ -1,5 +1,6 @@
 //! Rows. SQLite today; statements keep to what PostgreSQL knows too, and no statement is built from outside text.
 
+mod access;
 mod apps;
 mod list;
 mod routes;
@@ -7,6 +8,7 @@ mod rows;
 mod services;
 mod users;
 
+pub(crate) use access::*;
 pub(crate) use apps::*;
 pub(crate) use list::*;
 pub(crate) use routes::*;

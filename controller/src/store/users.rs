@@ -2,6 +2,9 @@
 
 use super::{Pool, Result, RoleRow, UserRow, new_guid, now};
 
+/// Guid of the quota that organizations have until they get another: migration 5 makes it.
+pub(crate) const DEFAULT_QUOTA: &str = "00000000-0000-4000-8000-000000000001";
+
 /// A user by name.
 pub(crate) async fn user_named(pool: &Pool, name: &str) -> Result<Option<UserRow>> {
     sqlx::query_as("SELECT * FROM users WHERE name = $1").bind(name).fetch_optional(pool).await
@@ -15,7 +18,7 @@ pub(crate) async fn has_users(pool: &Pool) -> Result<bool> {
 
 pub(crate) async fn insert_user(pool: &Pool, name: &str, password_hash: &str, admin: bool) -> Result<String> {
     let (guid, now) = (new_guid(), now());
-    sqlx::query("INSERT INTO users VALUES ($1, $2, $3, $4, $5, $5)")
+    sqlx::query("INSERT INTO users (guid, name, password_hash, admin, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $5)")
         .bind(&guid)
         .bind(name)
         .bind(password_hash)
@@ -59,20 +62,24 @@ pub(crate) async fn revoke_refresh_tokens(pool: &Pool, user: &str) -> Result<u64
         .rows_affected())
 }
 
+/// Makes an organization, with the default quota.
 pub(crate) async fn insert_organization(pool: &Pool, name: &str) -> Result<String> {
     let guid = new_guid();
-    sqlx::query("INSERT INTO organizations VALUES ($1, $2, $3, $3)")
-        .bind(&guid)
-        .bind(name)
-        .bind(now())
-        .execute(pool)
-        .await?;
+    sqlx::query(
+        "INSERT INTO organizations (guid, name, quota_guid, created_at, updated_at) VALUES ($1, $2, $4, $3, $3)",
+    )
+    .bind(&guid)
+    .bind(name)
+    .bind(now())
+    .bind(DEFAULT_QUOTA)
+    .execute(pool)
+    .await?;
     Ok(guid)
 }
 
 pub(crate) async fn insert_space(pool: &Pool, name: &str, organization: &str) -> Result<String> {
     let guid = new_guid();
-    sqlx::query("INSERT INTO spaces VALUES ($1, $2, $3, $4, $4)")
+    sqlx::query("INSERT INTO spaces (guid, name, organization_guid, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)")
         .bind(&guid)
         .bind(name)
         .bind(organization)
@@ -97,14 +104,18 @@ pub(crate) async fn insert_role(pool: &Pool, role: &RoleRow) -> Result<()> {
 }
 
 /// Records a job that is done; what it did was done before.
-pub(crate) async fn insert_done_job(pool: &Pool, operation: &str) -> Result<String> {
+pub(crate) async fn insert_done_job(pool: &Pool, operation: &str, user: &str) -> Result<String> {
     let guid = new_guid();
-    sqlx::query("INSERT INTO jobs VALUES ($1, $2, 'COMPLETE', '[]', $3, $3)")
-        .bind(&guid)
-        .bind(operation)
-        .bind(now())
-        .execute(pool)
-        .await?;
+    sqlx::query(
+        "INSERT INTO jobs (guid, operation, state, errors, created_at, updated_at, user_guid) \
+         VALUES ($1, $2, 'COMPLETE', '[]', $3, $3, $4)",
+    )
+    .bind(&guid)
+    .bind(operation)
+    .bind(now())
+    .bind(user)
+    .execute(pool)
+    .await?;
     Ok(guid)
 }
 

@@ -115,3 +115,47 @@ pub struct Role {
     #[serde(default)]
     pub links: Links,
 }
+
+/// `POST /v3/roles`: the user by guid or, as the `cf` CLI does it, by name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CreateRole {
+    /// `organization_user`, `space_developer`, …
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Who, and where.
+    pub relationships: RoleSides,
+}
+
+/// Who gets a role, and where: an organization or a space.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RoleSides {
+    /// Who.
+    pub user: RoleUser,
+    /// For a role in an organization.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub organization: Option<ToOne>,
+    /// For a role in a space.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub space: Option<ToOne>,
+}
+
+/// Who gets a role.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RoleUser {
+    /// Who.
+    pub data: RoleUserName,
+}
+
+/// A user, by guid or by name.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RoleUserName {
+    /// The guid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guid: Option<Guid>,
+    /// The name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// Who keeps the user: `uaa`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+}
