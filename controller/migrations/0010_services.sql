@@ -124,3 +124,15 @@ CREATE TABLE service_operations (
 );
 CREATE INDEX service_operations_by_due ON service_operations (due_at);
 CREATE INDEX service_operations_by_instance ON service_operations (instance_guid);
+
+-- Who sees which plan, besides administrators.
+CREATE VIEW visible_service_plans AS
+    SELECT users.guid AS user_guid, service_plans.guid AS plan_guid
+    FROM users CROSS JOIN service_plans WHERE service_plans.visibility = 'public'
+    UNION
+    SELECT seeing.user_guid, service_plan_organizations.plan_guid
+    FROM service_plan_organizations
+    JOIN service_plans ON service_plans.guid = service_plan_organizations.plan_guid
+    JOIN visible_organizations seeing
+        ON seeing.organization_guid = service_plan_organizations.organization_guid
+    WHERE service_plans.visibility = 'organization';

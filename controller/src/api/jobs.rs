@@ -55,9 +55,14 @@ pub(super) async fn done(
     operation: &str,
 ) -> Result<(StatusCode, HeaderMap), ApiError> {
     let guid = store::insert_done_job(&context.pool, operation, user.guid()).await?;
+    Ok(accepted(base, &guid))
+}
+
+/// The answer to a request that goes on as a job.
+pub(super) fn accepted(base: &Base, guid: &str) -> (StatusCode, HeaderMap) {
     let mut headers = HeaderMap::new();
     if let Ok(location) = HeaderValue::try_from(base.url(&format!("/v3/jobs/{guid}"))) {
         headers.insert(header::LOCATION, location);
     }
-    Ok((StatusCode::ACCEPTED, headers))
+    (StatusCode::ACCEPTED, headers)
 }

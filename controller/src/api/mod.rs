@@ -20,6 +20,7 @@ mod processes;
 mod roles;
 mod root;
 mod routes;
+mod services;
 mod tenancy;
 mod upload;
 mod users;
@@ -58,6 +59,7 @@ fn all() -> Endpoints {
         .merge(routes::routes())
         .merge(jobs::routes())
         .merge(platform::routes())
+        .merge(services::routes())
         .merge(empty::routes())
         .merge(log_cache::routes())
         .merge(bulk::routes())

@@ -168,7 +168,7 @@ async fn delete_organization(
 }
 
 /// Whether a row could not go because others need it.
-fn is_referenced(error: &sqlx::Error) -> bool {
+pub(super) fn is_referenced(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_foreign_key_violation)
 }
 

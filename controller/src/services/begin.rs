@@ -93,7 +93,7 @@ impl Context {
         };
         let wish = Wish { body: json!(body), ..wish(origin) };
         let mut change = self.pool.begin().await?;
-        let job = store::insert_job(&mut change, "service_instance.create").await?;
+        let job = store::insert_job(&mut change, "service_instance.create", user).await?;
         let inserted = store::insert_instance(&mut change, instance).await;
         inserted.map_err(|error| name_taken(error, &instance.name))?;
         let row = self.operation(Kind::Provision, &origin.broker.guid, &wish, user);
@@ -110,7 +110,7 @@ impl Context {
         user: &str,
     ) -> Result<Begun, ApiError> {
         let mut change = self.pool.begin().await?;
-        let job = store::insert_job(&mut change, "service_instance.update").await?;
+        let job = store::insert_job(&mut change, "service_instance.update", user).await?;
         if !store::begin_on_instance(&mut change, &instance.guid, "update").await? {
             return Err(busy_instance(&instance.name));
         }
@@ -129,7 +129,7 @@ impl Context {
     ) -> Result<Begun, ApiError> {
         let wish = Wish { recursive, never_made: instance.never_made(), ..wish(origin) };
         let mut change = self.pool.begin().await?;
-        let job = store::insert_job(&mut change, "service_instance.delete").await?;
+        let job = store::insert_job(&mut change, "service_instance.delete", user).await?;
         if !store::begin_on_instance(&mut change, &instance.guid, "delete").await? {
             return Err(busy_instance(&instance.name));
         }
@@ -159,7 +159,7 @@ impl Context {
         let asynchronous = origin.offering.catalog().bindings_retrievable;
         let wish = Wish { body: json!(body), asynchronous, ..wish(origin) };
         let mut change = self.pool.begin().await?;
-        let job = store::insert_job(&mut change, "service_bindings.create").await?;
+        let job = store::insert_job(&mut change, "service_bindings.create", user).await?;
         self.insert_new_binding(&mut change, new).await?;
         let row = self.operation(Kind::Bind, &origin.broker.guid, &wish, user);
         let row = OperationRow {
@@ -203,7 +203,7 @@ impl Context {
     ) -> Result<Begun, ApiError> {
         let wish = Wish { never_made: binding.never_made(), ..wish(origin) };
         let mut change = self.pool.begin().await?;
-        let job = store::insert_job(&mut change, "service_bindings.delete").await?;
+        let job = store::insert_job(&mut change, "service_bindings.delete", user).await?;
         if !store::begin_unbinding(&mut change, &binding.guid).await? {
             return Err(busy_binding(&instance.name));
         }
@@ -242,7 +242,7 @@ impl Context {
     pub(crate) async fn begin_broker(&self, broker: &BrokerRow, user: &str) -> Result<Begun, ApiError> {
         let wish = Wish::of_broker(broker_change(broker, true));
         let mut change = self.pool.begin().await?;
-        let job = store::insert_job(&mut change, "service_broker.catalog.synchronize").await?;
+        let job = store::insert_job(&mut change, "service_broker.catalog.synchronize", user).await?;
         store::insert_broker(&mut change, broker).await.map_err(|error| {
             if store::is_duplicate(&error) { broker_name_taken() } else { error.into() }
         })?;
@@ -254,7 +254,7 @@ impl Context {
     pub(crate) async fn begin_catalog(&self, broker: &BrokerRow, user: &str) -> Result<Begun, ApiError> {
         let wish = Wish::of_broker(broker_change(broker, false));
         let mut change = self.pool.begin().await?;
-        let job = store::insert_job(&mut change, "service_broker.update").await?;
+        let job = store::insert_job(&mut change, "service_broker.update", user).await?;
         let row = self.operation(Kind::Catalog, &broker.guid, &wish, user);
         self.begun(change, row, job).await
     }

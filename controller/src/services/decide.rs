@@ -3,6 +3,7 @@
 //! *Orphan mitigation*: when it is not known whether an instance or a binding was made, it is deleted again. That is
 //! done after creations alone: what an update or a deletion has left unclear is somebody's data, and stays.
 
+use crate::{api::ApiError, store::BrokerRow};
 use cupola_protocol::osb;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -266,6 +267,21 @@ pub(crate) fn refusal(status: u16, body: &Result<Value, String>) -> String {
         _ => "",
     };
     if words.is_empty() { format!("answered {status}{hint}") } else { format!("answered {status}{hint}: {words}") }
+}
+
+/// What a broker has when it is asked for something that is there; else the error for who asked.
+pub(crate) fn fetched<T: DeserializeOwned>(broker: &BrokerRow, answer: &Answer) -> Result<T, ApiError> {
+    let (status, why) = match answer {
+        Answer::Said { status: 200, body, .. } => match read(body) {
+            Ok(found) => return Ok(found),
+            Err(why) => (502, malformed(200, &why)),
+        },
+        Answer::Unreached(why) => (502, format!("could not be reached: {why}")),
+        Answer::Silent(why) => (504, why.clone()),
+        Answer::Said { status, body, .. } => (502, refusal(*status, body)),
+    };
+    let detail = format!("Service broker {} {why}.", broker.name);
+    Err(ApiError::new(status, 10001, "CF-ServiceBrokerBadResponse", detail))
 }
 
 /// Reads a body as what it must be.

@@ -24,8 +24,7 @@ pub(crate) use begin::{
     Begun, NewBinding, already_bound, broker_name_taken, busy_binding, busy_instance, key_taken, name_taken,
 };
 pub(crate) use client::{Brokers, Call};
-pub(crate) use decide::{Answer, Kind, Phase};
-pub(crate) use environment::Bound;
+pub(crate) use decide::{Answer, Kind, Phase, fetched};
 pub(crate) use register::{ADMINISTRATOR, check_broker, take_gateway};
 pub(crate) use requests::{BrokerChange, InstanceChange, Wish};
 pub(crate) use work::work;

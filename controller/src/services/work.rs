@@ -1,7 +1,7 @@
 //! Carries operations out: claims those that are due, asks their brokers, and writes what came of it.
 
 use super::{
-    Answer, BrokerChange, Kind, Phase, Wish, begin::later, catalog, config::LONGEST_PAUSE, decide,
+    Answer, BrokerChange, Call, Kind, Phase, Wish, begin::later, catalog, config::LONGEST_PAUSE, decide,
     decide::{Done, Next},
     requests,
 };
@@ -277,7 +277,7 @@ async fn fetch_catalog(
     broker.url.clone_from(&change.url);
     broker.username.clone_from(&change.username);
     broker.password.clone_from(&change.password);
-    let call = requests::Call::get(osb::CATALOG_PATH);
+    let call = Call::get(osb::CATALOG_PATH);
     let answer = context.services.brokers.call(&broker, call, &row.user_guid, &row.guid).await;
     let pool = &context.pool;
     let why = match catalog_of(&answer) {

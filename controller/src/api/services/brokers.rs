@@ -9,9 +9,9 @@ use crate::{
         input::{Base, Input, Params},
         jobs,
         page::{self, Listing, by},
-        tenancy::itself,
+        tenancy::{is_referenced, itself},
     },
-    auth::{Seen, User},
+    auth::User,
     context::{Context, Shared},
     services::{ADMINISTRATOR, broker_name_taken, check_broker},
     store::{self, BrokerRow, Filter},
@@ -59,10 +59,10 @@ async fn list(
     uri: OriginalUri,
     params: Params,
 ) -> Result<Json<Page<ServiceBroker>>, ApiError> {
-    // Nobody else sees any: none belongs to a space.
-    let nobodys = user.seen(Seen::Spaces).map(|_| Filter::new("guid IN (", Vec::new(), ")"));
-    // A filter by spaces finds none, for the same reason.
-    let of_spaces = params.get("space_guids").map(|_| Filter::new("guid IN (", Vec::new(), ")"));
+    // Nobody else sees any, and no space has one: they are the platform's.
+    let none = || Filter::new("guid IN (", Vec::new(), ")");
+    let nobodys = (!user.sees_all()).then(none);
+    let of_spaces = params.get("space_guids").map(|_| none());
     let filters = [
         by(&params, "names", "name IN (", ")"),
         by(&params, "guids", "guid IN (", ")"),
@@ -189,7 +189,7 @@ async fn remove(
     match store::delete(&context.pool, "service_brokers", &guid).await {
         Ok(_) => jobs::done(&context, &user, &base, "service_broker.delete").await,
         // One was made just now.
-        Err(error) if super::super::tenancy::is_referenced(&error) => Err(in_use(&[])),
+        Err(error) if is_referenced(&error) => Err(in_use(&[])),
         Err(error) => Err(error.into()),
     }
 }

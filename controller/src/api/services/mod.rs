@@ -8,7 +8,7 @@ mod instances;
 mod offerings;
 mod plans;
 
-use super::{ApiError, Base, Endpoints, jobs};
+use super::{ApiError, endpoints::Endpoints, input::Base, jobs};
 use crate::services::Begun;
 use axum::http::{HeaderMap, StatusCode};
 

@@ -1,9 +1,6 @@
 //! What brokers offer: a user sees what has a plan for him.
 
-use super::{
-    included::{self, WithIncluded},
-    plans::{VISIBLE_PLANS, sees_all},
-};
+use super::included::{self, WithIncluded, picked};
 use crate::{
     access::{Access, Action},
     api::{
@@ -13,9 +10,9 @@ use crate::{
         page::{self, Listing, by},
         tenancy::itself,
     },
-    auth::User,
+    auth::{Seen, User},
     context::{Context, Shared},
-    store::{self, Filter, OfferingRow, Selection},
+    store::{self, BrokerRow, Filter, OfferingRow, Selection},
 };
 use axum::{
     Json,
@@ -76,17 +73,83 @@ pub(super) fn show(base: &Base, row: OfferingRow) -> ServiceOffering {
     }
 }
 
-/// The condition that leaves of offerings what a user sees; none for who sees everything.
-fn seen(user: &User) -> Option<Filter> {
-    const BEFORE: &str = const_format_before();
-    (!sees_all(user)).then(|| Filter::new(BEFORE, vec![user.guid().to_owned()], ")))))"))
+async fn list(
+    State(context): State<Shared>,
+    user: User,
+    base: Base,
+    uri: OriginalUri,
+    params: Params,
+) -> Result<Json<WithIncluded<ServiceOffering>>, ApiError> {
+    let filters = [
+        by(&params, "names", "name IN (", ")"),
+        by(&params, "guids", "guid IN (", ")"),
+        by(&params, "available", "CASE WHEN available THEN 'true' ELSE 'false' END IN (", ")"),
+        by(&params, "service_broker_guids", "broker_guid IN (", ")"),
+        by(
+            &params,
+            "service_broker_names",
+            "broker_guid IN (SELECT guid FROM service_brokers WHERE name IN (",
+            "))",
+        ),
+        user.seen(Seen::ServiceOfferings),
+    ];
+    let listing = Listing {
+        base: &base,
+        path: uri.path(),
+        params: &params,
+        table: "service_offerings",
+        filters: filters.into_iter().flatten().collect(),
+        orders: &["created_at", "updated_at", "name"],
+    };
+    let page = page::rows::<OfferingRow>(&context, listing).await?;
+    let mut included = Map::new();
+    if let Some(fields) = included::fields(&params, "service_broker") {
+        let guids = page.rows.iter().map(|row| row.broker_guid.clone());
+        let brokers: Vec<BrokerRow> = included::rows(&context, "service_brokers", guids).await?;
+        let shown = brokers.iter().map(|row| picked(&json!({"guid": row.guid, "name": row.name}), &fields));
+        included.insert("service_brokers".to_owned(), Value::Array(shown.collect()));
+    }
+    Ok(Json(WithIncluded { page: page.show(|row| show(&base, row)), included }))
 }
 
-/// `VISIBLE_PLANS` is the condition on plans; this is the one on their offerings.
-const fn const_format_before() -> &'static str {
-    // The two are compared by a test.
-    "guid IN (SELECT offering_guid FROM service_plans WHERE (visibility = 'public' OR (visibility = 'organization' \
-     AND service_plans.guid IN (SELECT plan_guid FROM service_plan_organizations JOIN visible_organizations ON \
-     visible_organizations.organization_guid = service_plan_organizations.organization_guid \
-     WHERE visible_organizations.user_guid IN ("
+/// An offering, when the user sees it.
+async fn offering(context: &Context, user: &User, guid: &str) -> Result<OfferingRow, ApiError> {
+    let filters = [Some(Filter::new("guid IN (", vec![guid.to_owned()], ")")), user.seen(Seen::ServiceOfferings)];
+    let selection = Selection::all("service_offerings", filters.into_iter().flatten().collect());
+    let (_, rows) = store::list(&context.pool, &selection).await?;
+    rows.into_iter().next().ok_or_else(|| ApiError::not_found("Service offering"))
+}
+
+async fn one(
+    State(context): State<Shared>,
+    user: User,
+    base: Base,
+    Path(guid): Path<String>,
+) -> Result<Json<ServiceOffering>, ApiError> {
+    Ok(Json(show(&base, offering(&context, &user, &guid).await?)))
+}
+
+/// Forgets an offering. With `purge=true` its instances and bindings too, without asking their broker: for one that is
+/// gone for ever.
+async fn remove(
+    State(context): State<Shared>,
+    user: User,
+    Path(guid): Path<String>,
+    params: Params,
+) -> Result<StatusCode, ApiError> {
+    let row = offering(&context, &user, &guid).await?;
+    let instances = store::instances_of_offering(&context.pool, &guid).await?;
+    match params.get("purge") {
+        None | Some("false") if !instances.is_empty() => {
+            return Err(ApiError::unprocessable(format!(
+                "Service offering {} has {} service instances. Delete them first, or purge the offering.",
+                row.name,
+                instances.len()
+            )));
+        }
+        None | Some("true" | "false") => {}
+        Some(_) => return Err(bad_query("purge must be true or false")),
+    }
+    store::forget_offering(&context.pool, &guid, &instances).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -134,6 +134,24 @@ pub(crate) async fn forget_instance(change: &mut Change<'_>, guid: &str) -> Resu
     Ok(())
 }
 
+/// Removes an instance without asking anyone.
+pub(crate) async fn purge_instance(pool: &Pool, guid: &str) -> Result<()> {
+    let mut change = pool.begin().await?;
+    break_off(&mut change, "instance", guid).await?;
+    forget_instance(&mut change, guid).await?;
+    change.commit().await
+}
+
+/// Removes an offering with these instances, without asking anyone.
+pub(crate) async fn forget_offering(pool: &Pool, guid: &str, instances: &[String]) -> Result<()> {
+    let mut change = pool.begin().await?;
+    for instance in instances {
+        forget_instance(&mut change, instance).await?;
+    }
+    sqlx::query("DELETE FROM service_offerings WHERE guid = $1").bind(guid).execute(&mut *change).await?;
+    change.commit().await
+}
+
 /// A binding is gone from its broker.
 pub(crate) async fn unbound(pool: &Pool, row: &OperationRow) -> Result<bool> {
     let mut change = pool.begin().await?;

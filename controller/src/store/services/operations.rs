@@ -163,14 +163,18 @@ pub(crate) async fn catalog_is_due(pool: &Pool, broker: &str) -> Result<bool> {
 }
 
 /// Records a job that has begun.
-pub(crate) async fn insert_job(change: &mut Change<'_>, operation: &str) -> Result<String> {
+pub(crate) async fn insert_job(change: &mut Change<'_>, operation: &str, user: &str) -> Result<String> {
     let guid = new_guid();
-    sqlx::query("INSERT INTO jobs VALUES ($1, $2, 'PROCESSING', '[]', $3, $3)")
-        .bind(&guid)
-        .bind(operation)
-        .bind(now())
-        .execute(&mut **change)
-        .await?;
+    sqlx::query(
+        "INSERT INTO jobs (guid, operation, state, errors, created_at, updated_at, user_guid) \
+         VALUES ($1, $2, 'PROCESSING', '[]', $3, $3, $4)",
+    )
+    .bind(&guid)
+    .bind(operation)
+    .bind(now())
+    .bind(user)
+    .execute(&mut **change)
+    .await?;
     Ok(guid)
 }
 
