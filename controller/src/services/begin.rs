@@ -243,9 +243,9 @@ impl Context {
         let wish = Wish::of_broker(broker_change(broker, true));
         let mut change = self.pool.begin().await?;
         let job = store::insert_job(&mut change, "service_broker.catalog.synchronize", user).await?;
-        store::insert_broker(&mut change, broker).await.map_err(|error| {
-            if store::is_duplicate(&error) { broker_name_taken() } else { error.into() }
-        })?;
+        store::insert_broker(&mut change, broker)
+            .await
+            .map_err(|error| if store::is_duplicate(&error) { broker_name_taken() } else { error.into() })?;
         let row = self.operation(Kind::Catalog, &broker.guid, &wish, user);
         self.begun(change, row, job).await
     }
@@ -260,7 +260,11 @@ impl Context {
     }
 
     /// What a broker is told of where an instance is.
-    pub(crate) async fn broker_context(&self, space: &str, instance: &str) -> Result<Map<String, Value>, ApiError> {
+    pub(crate) async fn broker_context(
+        &self,
+        space: &str,
+        instance: &str,
+    ) -> Result<Map<String, Value>, ApiError> {
         let space: Option<SpaceRow> = store::get(&self.pool, "spaces", space).await?;
         let space = space.ok_or_else(|| ApiError::not_found("Space"))?;
         let organization: Option<store::OrganizationRow> =
@@ -407,12 +411,15 @@ pub(crate) fn key_taken(name: &str) -> ApiError {
 
 /// Something is going on with an instance.
 pub(crate) fn busy_instance(name: &str) -> ApiError {
-    let detail = format!("An operation for service instance {name} is in progress. Try again when it has ended.");
+    let detail =
+        format!("An operation for service instance {name} is in progress. Try again when it has ended.");
     ApiError::new(409, 60016, "CF-AsyncServiceInstanceOperationInProgress", detail)
 }
 
 /// Something is going on with a binding.
 pub(crate) fn busy_binding(instance: &str) -> ApiError {
-    let detail = format!("An operation for a binding of service instance {instance} is in progress. Try again when it has ended.");
+    let detail = format!(
+        "An operation for a binding of service instance {instance} is in progress. Try again when it has ended."
+    );
     ApiError::new(409, 90008, "CF-AsyncServiceBindingOperationInProgress", detail)
 }

@@ -71,14 +71,18 @@ impl Brokers {
         }
         let response = match sent.send().await {
             Ok(response) => response,
-            Err(error) if error.is_connect() || error.is_builder() => return Answer::Unreached(cause(&error)),
+            Err(error) if error.is_connect() || error.is_builder() => {
+                return Answer::Unreached(cause(&error));
+            }
             Err(error) => return Answer::Silent(format!("did not answer: {}", cause(&error))),
         };
         let status = response.status().as_u16();
         let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
         let retry_after = retry_after.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
         match self.body(response).await {
-            Ok(body) => Answer::Said { status, body, retry_after: retry_after.map(|time| time.min(LONGEST_PAUSE)) },
+            Ok(body) => {
+                Answer::Said { status, body, retry_after: retry_after.map(|time| time.min(LONGEST_PAUSE)) }
+            }
             Err(error) => Answer::Silent(format!("broke off its answer {status}: {}", cause(&error))),
         }
     }

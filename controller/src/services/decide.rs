@@ -266,7 +266,11 @@ pub(crate) fn refusal(status: u16, body: &Result<Value, String>) -> String {
         412 => " (it does not speak this version of the broker API)",
         _ => "",
     };
-    if words.is_empty() { format!("answered {status}{hint}") } else { format!("answered {status}{hint}: {words}") }
+    if words.is_empty() {
+        format!("answered {status}{hint}")
+    } else {
+        format!("answered {status}{hint}: {words}")
+    }
 }
 
 /// What a broker has when it is asked for something that is there; else the error for who asked.

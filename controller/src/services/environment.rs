@@ -172,7 +172,9 @@ fn is_ports(part: &str) -> bool {
     let port = |text: &str| text.trim().parse::<u16>().ok().filter(|port| *port > 0);
     match part.split_once('-') {
         None => port(part).is_some(),
-        Some((first, last)) => matches!((port(first), port(last)), (Some(first), Some(last)) if first <= last),
+        Some((first, last)) => {
+            matches!((port(first), port(last)), (Some(first), Some(last)) if first <= last)
+        }
     }
 }
 
@@ -224,7 +226,10 @@ mod tests {
             ways(none.clone(), json!({"host": "10.1.2.3", "port": 5432, "uri": "postgres://u:p@10.1.2.4/d"})),
             ["tcp 10.1.2.3 5432", "tcp 10.1.2.4 5432"]
         );
-        assert_eq!(ways(none.clone(), json!({"hostname": "10.1.2.3", "port": "6379"})), ["tcp 10.1.2.3 6379"]);
+        assert_eq!(
+            ways(none.clone(), json!({"hostname": "10.1.2.3", "port": "6379"})),
+            ["tcp 10.1.2.3 6379"]
+        );
         assert_eq!(ways(none.clone(), json!({"url": "http://10.1.2.3/x"})), ["tcp 10.1.2.3 80"]);
         for nothing in [
             json!({"host": "db.example", "port": 5432}),

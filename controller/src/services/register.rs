@@ -62,7 +62,9 @@ pub(crate) fn check_broker(name: &str, url: &str) -> Result<(), ApiError> {
     crate::api::check_name(name)?;
     let parsed = Url::parse(url).ok().filter(|parsed| parsed.has_host());
     let Some(parsed) = parsed else {
-        return Err(ApiError::unprocessable(format!("Url must be an address such as http://host:port, not {url:?}.")));
+        return Err(ApiError::unprocessable(format!(
+            "Url must be an address such as http://host:port, not {url:?}."
+        )));
     };
     if !parsed.username().is_empty() || parsed.password().is_some() {
         return Err(ApiError::unprocessable(
@@ -78,6 +80,8 @@ pub(crate) fn check_broker(name: &str, url: &str) -> Result<(), ApiError> {
             "Url must be an http:// address: service brokers over https:// are not supported yet. Put a proxy that ends \
              TLS in front of the broker.",
         )),
-        _ => Err(ApiError::unprocessable(format!("Url must begin with http://, not {}://.", parsed.scheme()))),
+        _ => {
+            Err(ApiError::unprocessable(format!("Url must begin with http://, not {}://.", parsed.scheme())))
+        }
     }
 }

@@ -95,7 +95,10 @@ pub(crate) struct BrokerChange {
 impl fmt::Debug for BrokerChange {
     /// Without the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BrokerChange").field("name", &self.name).field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("BrokerChange")
+            .field("name", &self.name)
+            .field("url", &self.url)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,7 +1,11 @@
 //! Carries operations out: claims those that are due, asks their brokers, and writes what came of it.
 
 use super::{
-    Answer, BrokerChange, Call, Kind, Phase, Wish, begin::later, catalog, config::LONGEST_PAUSE, decide,
+    Answer, BrokerChange, Call, Kind, Phase, Wish,
+    begin::later,
+    catalog,
+    config::LONGEST_PAUSE,
+    decide,
     decide::{Done, Next},
     requests,
 };
@@ -111,7 +115,8 @@ async fn step(context: &Shared, row: &OperationRow) -> Result<(), ApiError> {
     let phase = Phase::read(&row.phase).ok_or_else(broken)?;
     let wish: Wish = serde_json::from_str(&row.request).map_err(|_| broken())?;
     // A broker that is deleted takes its operations with it.
-    let Some(broker) = store::get::<BrokerRow>(&context.pool, "service_brokers", &row.broker_guid).await? else {
+    let Some(broker) = store::get::<BrokerRow>(&context.pool, "service_brokers", &row.broker_guid).await?
+    else {
         return Ok(());
     };
     if let (Kind::Catalog, Some(change)) = (kind, &wish.broker) {
@@ -312,7 +317,11 @@ fn catalog_of(answer: &Answer) -> Result<osb::Catalog, String> {
         Answer::Said { status, body, .. } => return Err(decide::refusal(*status, body)),
     };
     let problems = catalog::problems(&catalog);
-    if problems.is_empty() { Ok(catalog) } else { Err(format!("has an invalid catalog: {}", problems.join("; "))) }
+    if problems.is_empty() {
+        Ok(catalog)
+    } else {
+        Err(format!("has an invalid catalog: {}", problems.join("; ")))
+    }
 }
 
 /// The errors of a job that has failed.

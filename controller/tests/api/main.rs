@@ -3,9 +3,12 @@
 
 mod acting;
 mod bits;
+mod broker;
 mod fakes;
 mod login;
+mod orphans;
 mod platform;
 mod push;
 mod recovery;
 mod refusals;
+mod services;

@@ -28,9 +28,7 @@ use axum::{
 };
 use cupola_protocol::{
     ServiceBindingId, ServiceInstanceId,
-    api::{
-        BindingDetails, CreateServiceBinding, Link, Metadata, Relationships, ServiceBinding, ToOne,
-    },
+    api::{BindingDetails, CreateServiceBinding, Link, Metadata, Relationships, ServiceBinding, ToOne},
     osb,
 };
 use serde_json::{Map, Value, json};
@@ -151,8 +149,7 @@ async fn along(
             "service_instance" => {
                 let guids = rows.iter().map(|row| row.instance_guid.clone());
                 let found: Vec<InstanceRow> = included::rows(context, "service_instances", guids).await?;
-                let shown: Vec<_> =
-                    found.into_iter().map(|row| instances::show(base, row, None)).collect();
+                let shown: Vec<_> = found.into_iter().map(|row| instances::show(base, row, None)).collect();
                 included.insert("service_instances".to_owned(), json!(shown));
             }
             _ => {}
@@ -270,8 +267,7 @@ async fn create(
 /// The app that is to be bound: it must be there, and in the space of the instance.
 async fn app_of(context: &Context, guid: &str, instance: &InstanceRow) -> Result<AppRow, ApiError> {
     let app: Option<AppRow> = store::get(&context.pool, "apps", guid).await?;
-    let app =
-        app.ok_or_else(|| ApiError::unprocessable(format!("The app could not be found: '{guid}'.")))?;
+    let app = app.ok_or_else(|| ApiError::unprocessable(format!("The app could not be found: '{guid}'.")))?;
     if app.space_guid != instance.space_guid {
         return Err(ApiError::unprocessable("The service instance and the app are in different spaces."));
     }
@@ -389,10 +385,8 @@ async fn parameters(
     }
     let path =
         osb::binding_path(&ServiceInstanceId::new(instance.guid.clone()), &ServiceBindingId::new(guid));
-    let query = vec![
-        ("service_id", origin.offering.catalog_id.clone()),
-        ("plan_id", origin.plan.catalog_id.clone()),
-    ];
+    let query =
+        vec![("service_id", origin.offering.catalog_id.clone()), ("plan_id", origin.plan.catalog_id.clone())];
     let call = Call { query, ..Call::get(path) };
     let answer = context.services.brokers.call(&origin.broker, call, user.guid(), &store::new_guid()).await;
     let found: osb::BindResponse = fetched(&origin.broker, &answer)?;

@@ -63,12 +63,8 @@ async fn list(
     let none = || Filter::new("guid IN (", Vec::new(), ")");
     let nobodys = (!user.sees_all()).then(none);
     let of_spaces = params.get("space_guids").map(|_| none());
-    let filters = [
-        by(&params, "names", "name IN (", ")"),
-        by(&params, "guids", "guid IN (", ")"),
-        of_spaces,
-        nobodys,
-    ];
+    let filters =
+        [by(&params, "names", "name IN (", ")"), by(&params, "guids", "guid IN (", ")"), of_spaces, nobodys];
     let listing = Listing {
         base: &base,
         path: uri.path(),

@@ -52,7 +52,9 @@ async fn share() -> ApiError {
 
 fn check_tags(tags: &[String]) -> Result<(), ApiError> {
     if tags.iter().map(|tag| tag.chars().count()).sum::<usize>() > MAX_TAGS {
-        return Err(ApiError::unprocessable(format!("Tags must have {MAX_TAGS} characters at most, all together.")));
+        return Err(ApiError::unprocessable(format!(
+            "Tags must have {MAX_TAGS} characters at most, all together."
+        )));
     }
     Ok(())
 }
@@ -271,7 +273,9 @@ async fn broker_update(
         let space = space.ok_or_else(|| ApiError::not_found("Space"))?;
         let to = usable(context, user, guid, &space).await?;
         if to.offering.guid != origin.offering.guid {
-            return Err(ApiError::unprocessable("Invalid service plan. It belongs to another service offering."));
+            return Err(ApiError::unprocessable(
+                "Invalid service plan. It belongs to another service offering.",
+            ));
         }
         target = to.plan;
     }

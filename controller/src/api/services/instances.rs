@@ -170,8 +170,7 @@ async fn along(
         if let Some(fields) = organization_fields {
             let guids = spaces.iter().map(|row| row.organization_guid.clone());
             let rows: Vec<OrganizationRow> = included::rows(context, "organizations", guids).await?;
-            let shown =
-                rows.iter().map(|row| picked(&json!({"guid": row.guid, "name": row.name}), &fields));
+            let shown = rows.iter().map(|row| picked(&json!({"guid": row.guid, "name": row.name}), &fields));
             included.insert("organizations".to_owned(), Value::Array(shown.collect()));
         }
     }
@@ -227,22 +226,24 @@ async fn parameters(
     user: User,
     Path(guid): Path<String>,
 ) -> Result<Json<Map<String, Value>>, ApiError> {
-    let not_supported = |why: &str| ApiError::new(400, 120_004, "CF-ServiceFetchInstanceParametersNotSupported", why);
+    let not_supported =
+        |why: &str| ApiError::new(400, 120_004, "CF-ServiceFetchInstanceParametersNotSupported", why);
     let row = instance(&context, &guid).await?;
     let Some(plan) = &row.plan_guid else {
-        return Err(not_supported("User provided service instances have no parameters: see their credentials."));
+        return Err(not_supported(
+            "User provided service instances have no parameters: see their credentials.",
+        ));
     };
-    let origin = store::origin(&context.pool, plan).await?.ok_or_else(|| ApiError::not_found("Service plan"))?;
+    let origin =
+        store::origin(&context.pool, plan).await?.ok_or_else(|| ApiError::not_found("Service plan"))?;
     if !origin.offering.catalog().instances_retrievable {
         return Err(not_supported("This service does not support fetching service instance parameters."));
     }
     if row.in_progress() && row.operation == "create" {
         return Err(crate::services::busy_instance(&row.name));
     }
-    let query = vec![
-        ("service_id", origin.offering.catalog_id.clone()),
-        ("plan_id", origin.plan.catalog_id.clone()),
-    ];
+    let query =
+        vec![("service_id", origin.offering.catalog_id.clone()), ("plan_id", origin.plan.catalog_id.clone())];
     let call = Call { query, ..Call::get(osb::instance_path(&ServiceInstanceId::new(guid))) };
     let answer: Answer =
         context.services.brokers.call(&origin.broker, call, user.guid(), &store::new_guid()).await;

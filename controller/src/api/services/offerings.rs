@@ -64,10 +64,7 @@ pub(super) fn show(base: &Base, row: OfferingRow) -> ServiceOffering {
         },
         tags: catalog.tags,
         requires: catalog.requires,
-        relationships: Relationships::from([(
-            "service_broker".to_owned(),
-            ToOne::new(row.broker_guid),
-        )]),
+        relationships: Relationships::from([("service_broker".to_owned(), ToOne::new(row.broker_guid))]),
         metadata: Metadata::default(),
         links,
     }
@@ -114,7 +111,8 @@ async fn list(
 
 /// An offering, when the user sees it.
 async fn offering(context: &Context, user: &User, guid: &str) -> Result<OfferingRow, ApiError> {
-    let filters = [Some(Filter::new("guid IN (", vec![guid.to_owned()], ")")), user.seen(Seen::ServiceOfferings)];
+    let filters =
+        [Some(Filter::new("guid IN (", vec![guid.to_owned()], ")")), user.seen(Seen::ServiceOfferings)];
     let selection = Selection::all("service_offerings", filters.into_iter().flatten().collect());
     let (_, rows) = store::list(&context.pool, &selection).await?;
     rows.into_iter().next().ok_or_else(|| ApiError::not_found("Service offering"))

@@ -69,10 +69,7 @@ fn show(base: &Base, row: PlanRow, offering: Option<&OfferingRow>) -> ServicePla
             features,
         },
         schemas: schemas(catalog.schemas.unwrap_or_default()),
-        relationships: Relationships::from([(
-            "service_offering".to_owned(),
-            ToOne::new(row.offering_guid),
-        )]),
+        relationships: Relationships::from([("service_offering".to_owned(), ToOne::new(row.offering_guid))]),
         metadata: Metadata::default(),
         links,
     }
@@ -263,7 +260,9 @@ async fn organizations(context: &Context, wish: &PlanVisibility) -> Result<Vec<S
         ("public" | "admin", None) => return Ok(Vec::new()),
         ("organization", Some(_)) => {}
         ("organization", None) => {
-            return Err(ApiError::unprocessable("The visibility organization needs a list of organizations."));
+            return Err(ApiError::unprocessable(
+                "The visibility organization needs a list of organizations.",
+            ));
         }
         ("space", _) => {
             return Err(ApiError::unprocessable(
@@ -271,7 +270,9 @@ async fn organizations(context: &Context, wish: &PlanVisibility) -> Result<Vec<S
             ));
         }
         ("public" | "admin", Some(_)) => {
-            return Err(ApiError::unprocessable("Organizations can be named for the visibility organization alone."));
+            return Err(ApiError::unprocessable(
+                "Organizations can be named for the visibility organization alone.",
+            ));
         }
         _ => {
             let detail = "Visibility type must be one of 'public', 'admin', 'organization'.";

@@ -83,7 +83,11 @@ async fn plans_of_offering(change: &mut Change<'_>, offering: &str) -> Result<Ve
 
 /// Makes the offerings and plans of a broker what its catalog says. What the catalog no longer has goes, or, while there
 /// are instances of it, is kept for them alone.
-pub(crate) async fn take_catalog(change: &mut Change<'_>, broker: &BrokerRow, catalog: &osb::Catalog) -> Result<()> {
+pub(crate) async fn take_catalog(
+    change: &mut Change<'_>,
+    broker: &BrokerRow,
+    catalog: &osb::Catalog,
+) -> Result<()> {
     let known = offerings_of_broker(change, &broker.guid).await?;
     let mut seen = BTreeSet::new();
     for offering in &catalog.services {
@@ -139,7 +143,12 @@ async fn put_offering(
     Ok(())
 }
 
-async fn take_plans(change: &mut Change<'_>, offering: &str, broker: &BrokerRow, plans: &[osb::Plan]) -> Result<()> {
+async fn take_plans(
+    change: &mut Change<'_>,
+    offering: &str,
+    broker: &BrokerRow,
+    plans: &[osb::Plan],
+) -> Result<()> {
     let known = plans_of_offering(change, offering).await?;
     let as_before = |plan: &osb::Plan| {
         let mut rows = known.iter();
@@ -184,7 +193,12 @@ async fn take_plans(change: &mut Change<'_>, offering: &str, broker: &BrokerRow,
 }
 
 /// Who sees a plan from now on; organizations count for the visibility `organization` alone.
-pub(crate) async fn set_visibility(pool: &Pool, plan: &str, kind: &str, organizations: &[String]) -> Result<()> {
+pub(crate) async fn set_visibility(
+    pool: &Pool,
+    plan: &str,
+    kind: &str,
+    organizations: &[String],
+) -> Result<()> {
     let mut change = pool.begin().await?;
     sqlx::query("UPDATE service_plans SET visibility = $2, updated_at = $3 WHERE guid = $1")
         .bind(plan)

@@ -2,8 +2,8 @@
 //! the operation was still ours; when it was not, nothing is changed.
 
 use super::{
-    BrokerRow, Change, OperationRow, delete_binding, describe_binding, describe_instance, end_operation, move_job,
-    postpone, take_catalog, turn_operation, update_broker,
+    BrokerRow, Change, OperationRow, delete_binding, describe_binding, describe_instance, end_operation,
+    move_job, postpone, take_catalog, turn_operation, update_broker,
 };
 use crate::{
     services::InstanceChange,
@@ -225,7 +225,12 @@ pub(crate) async fn catalog_taken(
 }
 
 /// A catalog was not taken in; `remove` removes its broker again.
-pub(crate) async fn catalog_refused(pool: &Pool, row: &OperationRow, remove: bool, errors: &str) -> Result<bool> {
+pub(crate) async fn catalog_refused(
+    pool: &Pool,
+    row: &OperationRow,
+    remove: bool,
+    errors: &str,
+) -> Result<bool> {
     let mut change = pool.begin().await?;
     if !end_operation(&mut change, row).await? {
         return Ok(false);
@@ -291,7 +296,11 @@ pub(crate) async fn clean_binding(
 ) -> Result<()> {
     let busy = break_off(change, "binding", row.binding_guid.as_deref().unwrap_or_default()).await?;
     let due = if busy { sent.to_owned() } else { now() };
-    super::insert_operation(change, &OperationRow { due_at: due, deadline_at: deadline.to_owned(), ..row.clone() }).await
+    super::insert_operation(
+        change,
+        &OperationRow { due_at: due, deadline_at: deadline.to_owned(), ..row.clone() },
+    )
+    .await
 }
 
 /// Has an instance deleted at its broker with nobody waiting for it, and removes its rows.
@@ -313,8 +322,7 @@ pub(crate) async fn clean_instance(
 
 /// What is being asked about a binding or an instance is broken off; says whether there was anything.
 async fn break_off(change: &mut Change<'_>, of: &'static str, guid: &str) -> Result<bool> {
-    let errors =
-        r#"[{"code":10009,"title":"CF-UnableToPerform","detail":"What this was about has been deleted meanwhile."}]"#;
+    let errors = r#"[{"code":10009,"title":"CF-UnableToPerform","detail":"What this was about has been deleted meanwhile."}]"#;
     let (jobs, operations) = match of {
         "binding" => (
             "UPDATE jobs SET state = 'FAILED', errors = $2, updated_at = $3 WHERE guid IN \

@@ -55,7 +55,13 @@ pub(crate) async fn next_due(pool: &Pool) -> Result<Option<String>> {
 }
 
 /// Claims an operation; says whether it is ours now. `sending` counts a try.
-pub(crate) async fn claim_operation(pool: &Pool, row: &OperationRow, claim: &str, until: &str, sending: bool) -> Result<bool> {
+pub(crate) async fn claim_operation(
+    pool: &Pool,
+    row: &OperationRow,
+    claim: &str,
+    until: &str,
+    sending: bool,
+) -> Result<bool> {
     let done = sqlx::query(
         "UPDATE service_operations SET claim = $2, claimed_until = $3, tries = tries + $4 \
          WHERE guid = $1 AND claimed_until <= $5 AND claim = $6 AND phase = $7 AND kind = $8",
@@ -95,7 +101,12 @@ pub(crate) async fn release_claim(pool: &Pool, guid: &str, claim: &str) -> Resul
 }
 
 /// Puts an operation off, with what it is to do then; says whether the claim was still ours.
-pub(crate) async fn postpone(change: &mut Change<'_>, row: &OperationRow, phase: &str, due: &str) -> Result<bool> {
+pub(crate) async fn postpone(
+    change: &mut Change<'_>,
+    row: &OperationRow,
+    phase: &str,
+    due: &str,
+) -> Result<bool> {
     let done = sqlx::query(
         "UPDATE service_operations SET phase = $3, broker_operation = $4, due_at = $5, deadline_at = $6, claimed_until = '' \
          WHERE guid = $1 AND claim = $2",
@@ -154,11 +165,12 @@ pub(crate) async fn operations_of_instance(pool: &Pool, instance: &str) -> Resul
 
 /// Whether the catalog of a broker is to be fetched already.
 pub(crate) async fn catalog_is_due(pool: &Pool, broker: &str) -> Result<bool> {
-    let count: i64 =
-        sqlx::query_scalar("SELECT COUNT(*) FROM service_operations WHERE broker_guid = $1 AND kind = 'catalog'")
-            .bind(broker)
-            .fetch_one(pool)
-            .await?;
+    let count: i64 = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM service_operations WHERE broker_guid = $1 AND kind = 'catalog'",
+    )
+    .bind(broker)
+    .fetch_one(pool)
+    .await?;
     Ok(count > 0)
 }
 
@@ -179,7 +191,12 @@ pub(crate) async fn insert_job(change: &mut Change<'_>, operation: &str, user: &
 }
 
 /// A job has come further, or has ended. `errors` is a JSON array.
-pub(crate) async fn move_job(change: &mut Change<'_>, guid: Option<&str>, state: &str, errors: &str) -> Result<()> {
+pub(crate) async fn move_job(
+    change: &mut Change<'_>,
+    guid: Option<&str>,
+    state: &str,
+    errors: &str,
+) -> Result<()> {
     let Some(guid) = guid else { return Ok(()) };
     sqlx::query("UPDATE jobs SET state = $2, errors = $3, updated_at = $4 WHERE guid = $1")
         .bind(guid)

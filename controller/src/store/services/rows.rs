@@ -138,7 +138,10 @@ pub(crate) struct InstanceRow {
 impl fmt::Debug for InstanceRow {
     /// Without credentials.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InstanceRow").field("guid", &self.guid).field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("InstanceRow")
+            .field("guid", &self.guid)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
