@@ -9,6 +9,7 @@ CREATE TABLE organization_quotas (
     total_instances             BIGINT,
     total_services              BIGINT,
     total_routes                BIGINT,
+    paid_services               BIGINT NOT NULL,
     created_at                  TEXT NOT NULL,
     updated_at                  TEXT NOT NULL
 );
@@ -22,6 +23,7 @@ CREATE TABLE space_quotas (
     total_instances             BIGINT,
     total_services              BIGINT,
     total_routes                BIGINT,
+    paid_services               BIGINT NOT NULL,
     created_at                  TEXT NOT NULL,
     updated_at                  TEXT NOT NULL,
     UNIQUE (organization_guid, name)
@@ -29,14 +31,16 @@ CREATE TABLE space_quotas (
 
 -- The quota of every organization that has no other.
 INSERT INTO organization_quotas VALUES
-    ('00000000-0000-4000-8000-000000000001', 'default', NULL, NULL, NULL, NULL, NULL,
+    ('00000000-0000-4000-8000-000000000001', 'default', NULL, NULL, NULL, NULL, NULL, 1,
      '2026-11-25T00:00:00.000000Z', '2026-11-25T00:00:00.000000Z');
 
 ALTER TABLE organizations ADD COLUMN suspended BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE organizations ADD COLUMN quota_guid TEXT REFERENCES organization_quotas (guid);
 UPDATE organizations SET quota_guid = '00000000-0000-4000-8000-000000000001';
-ALTER TABLE spaces ADD COLUMN quota_guid TEXT REFERENCES space_quotas (guid);
+ALTER TABLE spaces ADD COLUMN quota_guid TEXT REFERENCES space_quotas (guid) ON DELETE SET NULL;
 ALTER TABLE users ADD COLUMN admin_read_only BIGINT NOT NULL DEFAULT 0;
+-- Whether the controller knows a user that UAA has: POST /v3/users says so, DELETE takes it back.
+ALTER TABLE users ADD COLUMN known BIGINT NOT NULL DEFAULT 1;
 ALTER TABLE jobs ADD COLUMN user_guid TEXT;
 
 -- A role lies in an organization or in a space, and is held once.
@@ -88,3 +92,13 @@ CREATE VIEW visible_users AS
     SELECT seeing.user_guid, belonging.user_guid
     FROM visible_organizations seeing
     JOIN visible_organizations belonging ON belonging.organization_guid = seeing.organization_guid;
+
+-- Quotas of spaces: all of an organization that one manages, and those that apply to spaces that one sees.
+CREATE VIEW visible_space_quotas AS
+    SELECT roles.user_guid, space_quotas.guid AS quota_guid
+    FROM roles JOIN space_quotas ON space_quotas.organization_guid = roles.organization_guid
+    WHERE roles.kind = 'organization_manager'
+    UNION
+    SELECT seeing.user_guid, spaces.quota_guid
+    FROM visible_spaces seeing JOIN spaces ON spaces.guid = seeing.space_guid
+    WHERE spaces.quota_guid IS NOT NULL;

@@ -10,7 +10,7 @@ CREATE TABLE service_brokers (
     -- Who registered it: `gateway` (over the bus) or `administrator`.
     source     TEXT NOT NULL,
     -- Its first catalog was taken in: what it offers can be used.
-    available  BOOLEAN NOT NULL,
+    available  BIGINT NOT NULL,
     created_at TEXT NOT NULL,
     updated_at TEXT NOT NULL
 );
@@ -22,7 +22,7 @@ CREATE TABLE service_offerings (
     catalog_id  TEXT NOT NULL,
     name        TEXT NOT NULL,
     description TEXT NOT NULL,
-    available   BOOLEAN NOT NULL,
+    available   BIGINT NOT NULL,
     -- The rest of what the catalog says of it, as the broker wrote it, without its plans.
     catalog     TEXT NOT NULL,
     created_at  TEXT NOT NULL,
@@ -36,7 +36,7 @@ CREATE TABLE service_plans (
     catalog_id    TEXT NOT NULL,
     name          TEXT NOT NULL,
     description   TEXT NOT NULL,
-    available     BOOLEAN NOT NULL,
+    available     BIGINT NOT NULL,
     visibility    TEXT NOT NULL,
     catalog       TEXT NOT NULL,
     created_at    TEXT NOT NULL,

@@ -314,6 +314,8 @@ pub enum Kind {
     ServiceInstance,
     /// A service binding, of an app or a key.
     ServiceBinding,
+    /// A quota of spaces.
+    SpaceQuota,
 }
 
 impl fmt::Display for Kind {
@@ -330,6 +332,7 @@ impl fmt::Display for Kind {
             Self::Route => "Route",
             Self::ServiceInstance => "Service instance",
             Self::ServiceBinding => "Service credential binding",
+            Self::SpaceQuota => "Space quota",
         })
     }
 }

@@ -5,6 +5,7 @@
 //! - [`access`]: the table of roles and actions; [`endpoints`]: the table of what is served, and to whom
 //! - `api`: one file per kind of resource; `auth`: users, tokens, signed addresses
 //! - `store`: rows (SQLite through sqlx) and queries; `blobs`: packages, droplets, caches (object_store)
+//! - `quota` decides purely whether a change fits
 //! - `placement` decides purely which node gets an instance; `nodes` remembers advertisements
 //! - `desired` starts, stops and scales on the bus; `staging` makes droplets; `health` honours the health
 //!   manager's wishes; `announce` tells routers what exists; `logs` keeps the last lines of each app
@@ -28,6 +29,7 @@ mod manifest;
 mod nodes;
 mod package;
 mod placement;
+mod quota;
 mod secrets;
 mod server;
 mod services;

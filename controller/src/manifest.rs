@@ -4,6 +4,7 @@ use crate::{
     api::ApiError,
     config::is_label,
     context::{Context, Shared},
+    quota,
     staging::check_lifecycle,
     store::{self, AppRow, DomainRow, SpaceRow},
 };
@@ -113,6 +114,11 @@ impl Context {
         let changes = wish.env.iter().map(|(name, value)| Ok((name.clone(), env_text(name, value)?)));
         set_environment(&mut row, changes.collect::<Result<_, ApiError>>()?)?;
         self.check_size(&row)?;
+        // Asked here so that nothing is changed when it cannot be; whoever takes the room asks again.
+        let mut then = row.clone();
+        then.instances = wish.instances.map_or(then.instances, i64::from);
+        let fits = self.room(&space.guid).await?.check_app(&then).await?;
+        fits.map_err(|(owner, exceeded)| quota::refusal(owner, exceeded))?;
         let routes = self.planned_routes(space, &row, &wish, is_new, domains).await?;
         Ok(Plan { row, is_new, instances: wish.instances, routes, unmap: wish.no_route == Some(true) })
     }
@@ -182,7 +188,7 @@ impl Context {
         let Plan { mut row, is_new, instances, routes, unmap } = plan;
         if is_new {
             row.instances = i64::from(instances.unwrap_or(1));
-            store::insert_app(&self.pool, &row).await.map_err(|error| duplicate_app(error, &row.name))?;
+            self.make_app(&row).await?;
         } else {
             let lock = self.locks.lock(&row.guid).await;
             // What a start, a stop or a scale has changed since the plan was made stays.
@@ -192,7 +198,7 @@ impl Context {
             row.started_at = now.started_at;
             row.droplet_guid = now.droplet_guid;
             row.instances = now.instances;
-            store::update_app(&self.pool, &mut row).await?;
+            self.save_app(&mut row).await?;
             drop(lock);
             if let Some(instances) = instances.filter(|instances| *instances != row.instances()) {
                 self.scale_app(&row.guid, &Scale { instances: Some(instances), ..Scale::default() }).await?;
@@ -203,10 +209,7 @@ impl Context {
             let found = store::find_route(&self.pool, &route.host, &route.path, &route.domain_guid).await?;
             let found = match found {
                 Some(found) => found,
-                None => {
-                    store::insert_route(&self.pool, &route.host, &route.path, &route.domain_guid, &space.guid)
-                        .await?
-                }
+                None => self.make_route(&space.guid, route).await?,
             };
             changed |= store::insert_destination(&self.pool, &found.guid, &row.guid).await?;
         }

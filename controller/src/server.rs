@@ -93,7 +93,7 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
     let token_secret = secrets::ensure(&data.join("token.key"))?;
     let url_secret = secrets::ensure(&data.join("url.key"))?;
     let bulk_password = secrets::ensure(&data.join("bulk-password"))?;
-    let pool = store::open(&data.join("controller.db")).await?;
+    let pool = store::open(&config).await?;
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|source| Error::Listen { address: config.listen, source })?;

@@ -118,7 +118,7 @@ async fn create(
     }
     let variables = wish.environment_variables.into_iter().map(|(name, value)| (name, Some(value)));
     set_environment(&mut row, variables.collect())?;
-    store::insert_app(&context.pool, &row).await.map_err(|error| duplicate_app(error, &row.name))?;
+    context.make_app(&row).await?;
     Ok((StatusCode::CREATED, Json(show(&base, row))))
 }
 

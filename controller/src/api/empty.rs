@@ -27,7 +27,6 @@ pub(super) fn routes() -> Endpoints {
         .get("/v3/environment_variable_groups/{name}", Access::User, group)
         .get("/v3/feature_flags", Access::User, none)
         .get("/v3/isolation_segments", Access::User, none)
-        .get("/v3/organization_quotas", Access::User, none)
         .get(
             "/v3/organizations/{guid}/relationships/default_isolation_segment",
             Access::On(Kind::Organization, Action::ReadOrganization),
@@ -36,7 +35,6 @@ pub(super) fn routes() -> Endpoints {
         .get("/v3/processes/{guid}/sidecars", Access::On(Kind::Process, Action::ReadSpace), none)
         .get("/v3/security_groups", Access::User, none)
         .get("/v3/service_route_bindings", Access::User, none)
-        .get("/v3/space_quotas", Access::User, none)
         .get(
             "/v3/spaces/{guid}/relationships/isolation_segment",
             Access::On(Kind::Space, Action::ReadSpace),

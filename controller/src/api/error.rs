@@ -51,6 +51,11 @@ impl ApiError {
         }
     }
 
+    /// Nobody could rule the platform any more.
+    pub(crate) fn last_administrator() -> Self {
+        Self::unprocessable("The last administrator cannot be removed: make another one first.")
+    }
+
     pub(crate) fn forbidden(detail: &str) -> Self {
         Self::new(403, 10003, "CF-NotAuthorized", detail)
     }
@@ -75,7 +80,9 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, Json(ErrorBody { errors: vec![self.item] })).into_response();
+        let mut response = (status, Json(ErrorBody { errors: vec![self.item.clone()] })).into_response();
+        // For who says it in other words: `uaa`.
+        response.extensions_mut().insert(self.item);
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

@@ -17,11 +17,14 @@ mod packages;
 mod page;
 mod platform;
 mod processes;
+mod quotas;
 mod roles;
 mod root;
 mod routes;
 mod services;
+mod space_quotas;
 mod tenancy;
+mod uaa;
 mod upload;
 mod users;
 
@@ -50,6 +53,9 @@ fn all() -> Endpoints {
         .merge(tenancy::routes())
         .merge(users::routes())
         .merge(roles::routes())
+        .merge(uaa::routes())
+        .merge(quotas::routes())
+        .merge(space_quotas::routes())
         .merge(domains::routes())
         .merge(apps::routes())
         .merge(actions::routes())
@@ -78,6 +84,7 @@ pub(crate) fn router(context: Shared) -> Router {
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn(uaa::in_words_of_uaa))
         .layer(middleware::from_fn(request_id))
         .with_state(context)
 }

@@ -178,16 +178,7 @@ async fn create(
     check_host_and_path(&host, &path)?;
     let parts = RouteParts { host, domain_guid: domain.guid.clone(), path };
     context.check_route_free(&space, &parts).await?;
-    let inserted =
-        store::insert_route(&context.pool, &parts.host, &parts.path, &domain.guid, &space.guid).await;
-    let row = match inserted {
-        Ok(row) => row,
-        Err(error) if store::is_duplicate(&error) => {
-            let uri = store::uri(&parts.host, &domain.name, &parts.path);
-            return Err(ApiError::unprocessable(format!("Route already exists: {uri}.")));
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let row = context.make_route(&space.guid, &parts).await?;
     context.routes_changed.notify_one();
     Ok((StatusCode::CREATED, Json(show(&context, &base, &domains, row).await?)))
 }

@@ -106,6 +106,7 @@ mod tests {
             password_hash: String::new(),
             admin: false,
             admin_read_only: 0,
+            known: 1,
             created_at: String::new(),
             updated_at: String::new(),
         }

@@ -44,6 +44,10 @@ pub(crate) enum Seen {
     ServicePlans,
     /// The service offerings: those with a plan that is seen.
     ServiceOfferings,
+    /// The table of organizations' quotas.
+    OrganizationQuotas,
+    /// The table of spaces' quotas.
+    SpaceQuotas,
 }
 
 impl User {
@@ -65,7 +69,8 @@ impl User {
         }
         let claims = context.tokens.read(token.trim()).ok_or_else(invalid)?;
         let row: Option<UserRow> = store::get(&context.pool, "users", &claims.user_id).await?;
-        let row = row.filter(|row| claims.rev_sig == revocable(&row.password_hash)).ok_or_else(invalid)?;
+        let row = row.filter(|row| row.known != 0 && claims.rev_sig == revocable(&row.password_hash));
+        let row = row.ok_or_else(invalid)?;
         let mut held = store::held_roles(&context.pool, &row.guid).await?;
         if let Some(role) = row.platform_role() {
             held.push(Held { role, organization: String::new(), space: None });
@@ -179,6 +184,15 @@ impl User {
                  ON visible_service_plans.plan_guid = service_plans.guid WHERE visible_service_plans.user_guid IN (",
                 "))",
             ),
+            Seen::OrganizationQuotas => (
+                "guid IN (SELECT organizations.quota_guid FROM organizations JOIN visible_organizations \
+                 ON visible_organizations.organization_guid = organizations.guid \
+                 WHERE visible_organizations.user_guid IN (",
+                "))",
+            ),
+            Seen::SpaceQuotas => {
+                ("guid IN (SELECT quota_guid FROM visible_space_quotas WHERE user_guid IN (", "))")
+            }
             Seen::Roles => ("guid IN (SELECT role_guid FROM visible_roles WHERE user_guid IN (", "))"),
         };
         Some(Filter::new(before, vec![self.guid().to_owned()], after))

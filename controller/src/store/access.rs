@@ -46,6 +46,19 @@ pub(crate) async fn place(pool: &Pool, kind: Kind, guid: &str) -> Result<Option<
                 suspended: suspended != 0,
             }));
         }
+        Kind::SpaceQuota => {
+            let found: Option<(String, i64)> = sqlx::query_as(
+                "SELECT o.guid, o.suspended FROM organizations o \
+                 JOIN space_quotas x ON x.organization_guid = o.guid WHERE x.guid = $1",
+            )
+            .bind(guid)
+            .fetch_optional(pool)
+            .await?;
+            return Ok(found.map(|(organization, suspended)| Place::Organization {
+                organization,
+                suspended: suspended != 0,
+            }));
+        }
         Kind::Space => {
             "SELECT s.guid, o.guid, o.suspended FROM spaces s \
              JOIN organizations o ON o.guid = s.organization_guid WHERE s.guid = $1"

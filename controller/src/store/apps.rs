@@ -2,10 +2,10 @@
 
 use crate::access::Role;
 
-use super::{AppRow, BuildRow, CrashRow, DropletRow, PackageRow, Pool, Result, new_guid, now};
+use super::{AppRow, BuildRow, CrashRow, Db, DropletRow, PackageRow, Pool, Result, new_guid, now};
 
 /// Inserts an app as it stands.
-pub(crate) async fn insert_app(pool: &Pool, app: &AppRow) -> Result<()> {
+pub(crate) async fn insert_app<'e>(pool: impl sqlx::Executor<'e, Database = Db>, app: &AppRow) -> Result<()> {
     sqlx::query(
         "INSERT INTO apps VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
          $18, $19, $20)",
@@ -36,7 +36,10 @@ pub(crate) async fn insert_app(pool: &Pool, app: &AppRow) -> Result<()> {
 }
 
 /// Writes an app as it stands. Whoever does holds the app's lock, and has read the row under it.
-pub(crate) async fn update_app(pool: &Pool, app: &mut AppRow) -> Result<()> {
+pub(crate) async fn update_app<'e>(
+    pool: impl sqlx::Executor<'e, Database = Db>,
+    app: &mut AppRow,
+) -> Result<()> {
     app.updated_at = now();
     sqlx::query(
         "UPDATE apps SET name = $2, state = $3, version = $4, buildpacks = $5, stack = $6, environment = $7, \

@@ -14,9 +14,12 @@ pub(crate) struct UserRow {
     pub guid: String,
     pub name: String,
     pub password_hash: String,
+    #[sqlx(try_from = "super::Flag")]
     pub admin: bool,
     /// 0 or 1.
     pub admin_read_only: i64,
+    /// 0 or 1: whether the controller knows the user, or UAA alone.
+    pub known: i64,
     pub created_at: String,
     pub updated_at: String,
 }

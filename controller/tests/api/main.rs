@@ -1,5 +1,5 @@
 //! The controller as its clients, nodes and stagers meet it: a real server, a real nats-server, and a stager and
-//! nodes that behave.
+//! nodes that behave; rows in SQLite. The same suite on PostgreSQL: `tests/api_postgres`.
 
 mod acting;
 mod bits;
@@ -12,3 +12,6 @@ mod push;
 mod recovery;
 mod refusals;
 mod services;
+
+/// Where the rows are.
+const ON_POSTGRES: bool = false;

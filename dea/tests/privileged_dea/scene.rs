@@ -33,7 +33,17 @@ const CONTAINER_NETWORK: &str = "10.249.0.0/16";
 /// The app: a web server that does what its path says.
 const APP: &str = include_str!("app.py");
 
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long the tests wait for what must come. An emulated processor is given more: the virtual machine's runner says
+/// how many times as much.
+fn patience() -> Duration {
+    Duration::from_secs(20) * slowness()
+}
+
+/// How many times as long as on real hardware things may take here.
+fn slowness() -> u32 {
+    std::env::var("CUPOLA_SLOWNESS")
+        .map_or(1, |text| text.parse().expect("CUPOLA_SLOWNESS is a whole number"))
+}
 
 /// A child process that ends with the test.
 pub(crate) struct Ends(Child);
@@ -87,7 +97,7 @@ impl Scene {
         listen(&bus, &heard).await;
         let socket = data.path().join("warden.sock");
         let warden_process = start_warden(data.path(), &socket);
-        let warden = warden_client::Client::new(&socket).with_patience(PATIENCE);
+        let warden = warden_client::Client::new(&socket).with_patience(patience());
         warden.ping().await.expect("the warden answers");
         let config = Config {
             data_dir: data.path().to_owned(),
@@ -167,7 +177,7 @@ impl Scene {
             cc_partition: default_partition(),
             env: env.iter().map(|pair| (*pair).to_owned()).collect(),
             start_command: None,
-            health_check_timeout: Some(30),
+            health_check_timeout: Some(30 * u64::from(slowness())),
             health_check_type: None,
             health_check_http_endpoint: None,
             vcap_application: serde_json::Map::new(),
@@ -177,7 +187,7 @@ impl Scene {
 
     pub(crate) async fn ask(&self, message: &Start) -> StartReply {
         let id = DeaId::new(fs::read_to_string(self.data.path().join("dea/id")).unwrap());
-        self.bus.request(&start_subject(&id), message, PATIENCE).await.unwrap()
+        self.bus.request(&start_subject(&id), message, patience()).await.unwrap()
     }
 
     /// Starts an instance and waits until it runs; gives it and the address of its route.
@@ -230,7 +240,7 @@ impl Scene {
     }
 
     pub(crate) async fn nothing_is_left(&self) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         while !self.warden.list().await.unwrap().is_empty() {
             assert!(Instant::now() < deadline, "a container is left");
             sleep(Duration::from_millis(20)).await;
@@ -238,7 +248,7 @@ impl Scene {
     }
 
     pub(crate) async fn wait(&self, what: &str, mut condition: impl FnMut(&Heard) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         while !condition(&self.heard.lock().unwrap()) {
             if Instant::now() > deadline {
                 let heard = self.heard.lock().unwrap();
@@ -261,16 +271,18 @@ fn is(heard: &Heard, instance: &InstanceId, state: InstanceState) -> bool {
     })
 }
 
+fn client() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().timeout(patience()).build().unwrap()
+}
+
 /// Asks the app.
 pub(crate) async fn get(url: &str, path: &str) -> String {
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
-    client.get(format!("{url}{path}")).send().await.unwrap().text().await.unwrap()
+    client().get(format!("{url}{path}")).send().await.unwrap().text().await.unwrap()
 }
 
 /// Asks the app, which may not live to answer.
 pub(crate) async fn poke(url: &str, path: &str) {
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
-    let _ = client.get(format!("{url}{path}")).send().await;
+    let _ = client().get(format!("{url}{path}")).send().await;
 }
 
 fn rustix_is_root() -> bool {
@@ -279,7 +291,7 @@ fn rustix_is_root() -> bool {
 }
 
 async fn connect(config: &cupola_bus::Config) -> Bus {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience();
     loop {
         match Bus::connect(config, "test").await {
             Ok(bus) => return bus,

@@ -36,7 +36,7 @@ pub(super) async fn rows<T>(
     guids: impl IntoIterator<Item = String>,
 ) -> Result<Vec<T>, ApiError>
 where
-    T: for<'r> sqlx::FromRow<'r, <store::Db as sqlx::Database>::Row> + Send + Unpin,
+    T: for<'r> sqlx::FromRow<'r, store::Row> + Send + Unpin,
 {
     let guids: BTreeSet<String> = guids.into_iter().collect();
     if guids.is_empty() {

@@ -80,7 +80,7 @@ async fn list(
     let filters = [
         by(&params, "names", "name IN (", ")"),
         by(&params, "guids", "guid IN (", ")"),
-        by(&params, "available", "CASE WHEN available THEN 'true' ELSE 'false' END IN (", ")"),
+        by(&params, "available", "CASE WHEN available = 1 THEN 'true' ELSE 'false' END IN (", ")"),
         by(&params, "service_broker_guids", "broker_guid IN (", ")"),
         by(
             &params,

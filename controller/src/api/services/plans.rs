@@ -104,7 +104,7 @@ fn filters(params: &Params) -> Vec<Filter> {
         by(
             params,
             "available",
-            "CASE WHEN available AND offering_guid IN (SELECT guid FROM service_offerings WHERE available) \
+            "CASE WHEN available = 1 AND offering_guid IN (SELECT guid FROM service_offerings WHERE available = 1) \
              THEN 'true' ELSE 'false' END IN (",
             ")",
         ),

@@ -13,7 +13,7 @@ pub(crate) async fn insert_broker(change: &mut Change<'_>, row: &BrokerRow) -> R
         .bind(&row.username)
         .bind(&row.password)
         .bind(&row.source)
-        .bind(row.available)
+        .bind(i64::from(row.available))
         .bind(&row.created_at)
         .bind(&row.updated_at)
         .execute(&mut **change)
@@ -32,7 +32,7 @@ pub(crate) async fn update_broker(change: &mut Change<'_>, row: &BrokerRow) -> R
     .bind(&row.url)
     .bind(&row.username)
     .bind(&row.password)
-    .bind(row.available)
+    .bind(i64::from(row.available))
     .bind(now())
     .execute(&mut **change)
     .await?;
@@ -110,7 +110,7 @@ pub(crate) async fn take_catalog(
         .bind(&row.guid)
         .execute(&mut **change)
         .await?;
-        sqlx::query("UPDATE service_offerings SET available = FALSE, updated_at = $2 WHERE guid = $1")
+        sqlx::query("UPDATE service_offerings SET available = 0, updated_at = $2 WHERE guid = $1")
             .bind(&row.guid)
             .bind(now())
             .execute(&mut **change)
@@ -126,9 +126,9 @@ async fn put_offering(
     offering: &osb::Offering,
 ) -> Result<()> {
     sqlx::query(
-        "INSERT INTO service_offerings VALUES ($1, $2, $3, $4, $5, TRUE, $6, $7, $7) \
+        "INSERT INTO service_offerings VALUES ($1, $2, $3, $4, $5, 1, $6, $7, $7) \
          ON CONFLICT (broker_guid, catalog_id) DO UPDATE SET name = excluded.name, \
-         description = excluded.description, available = TRUE, catalog = excluded.catalog, \
+         description = excluded.description, available = 1, catalog = excluded.catalog, \
          updated_at = excluded.updated_at",
     )
     .bind(guid)
@@ -156,9 +156,9 @@ async fn take_plans(
     };
     for plan in plans.iter().filter(|plan| !as_before(plan)) {
         sqlx::query(
-            "INSERT INTO service_plans VALUES ($1, $2, $3, $4, $5, TRUE, $6, $7, $8, $8) \
+            "INSERT INTO service_plans VALUES ($1, $2, $3, $4, $5, 1, $6, $7, $8, $8) \
              ON CONFLICT (offering_guid, catalog_id) DO UPDATE SET name = excluded.name, \
-             description = excluded.description, available = TRUE, catalog = excluded.catalog, \
+             description = excluded.description, available = 1, catalog = excluded.catalog, \
              updated_at = excluded.updated_at",
         )
         .bind(new_guid())
@@ -183,7 +183,7 @@ async fn take_plans(
         .bind(&row.guid)
         .execute(&mut **change)
         .await?;
-        sqlx::query("UPDATE service_plans SET available = FALSE, updated_at = $2 WHERE guid = $1")
+        sqlx::query("UPDATE service_plans SET available = 0, updated_at = $2 WHERE guid = $1")
             .bind(&row.guid)
             .bind(now())
             .execute(&mut **change)

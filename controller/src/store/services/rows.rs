@@ -1,5 +1,6 @@
 //! The rows of services.
 
+use crate::store::Flag;
 use cupola_protocol::{
     api::{LastOperation, OperationState},
     osb,
@@ -17,6 +18,7 @@ pub(crate) struct BrokerRow {
     pub password: String,
     /// Who registered it: `gateway` (over the bus) or `administrator`.
     pub source: String,
+    #[sqlx(try_from = "Flag")]
     pub available: bool,
     pub created_at: String,
     pub updated_at: String,
@@ -44,6 +46,7 @@ pub(crate) struct OfferingRow {
     pub catalog_id: String,
     pub name: String,
     pub description: String,
+    #[sqlx(try_from = "Flag")]
     pub available: bool,
     /// JSON: an [`osb::Offering`] without plans.
     pub catalog: String,
@@ -79,6 +82,7 @@ pub(crate) struct PlanRow {
     pub catalog_id: String,
     pub name: String,
     pub description: String,
+    #[sqlx(try_from = "Flag")]
     pub available: bool,
     /// `public`, `admin` or `organization`.
     pub visibility: String,
