@@ -5,6 +5,7 @@ use super::{BrokerChange, Kind, Phase, Wish};
 use crate::{
     api::ApiError,
     context::Context,
+    quota,
     store::{self, BindingRow, BrokerRow, Change, InstanceRow, OperationRow, Origin, SpaceRow},
 };
 use cupola_protocol::osb;
@@ -92,7 +93,10 @@ impl Context {
             maintenance_info: plan.maintenance_info.clone(),
         };
         let wish = Wish { body: json!(body), ..wish(origin) };
-        let mut change = self.pool.begin().await?;
+        let mut room = self.room(&instance.space_guid).await?;
+        let fits = room.check_service(!plan.is_free()).await?;
+        fits.map_err(|(owner, exceeded)| quota::refusal(owner, exceeded))?;
+        let mut change = room.into_change();
         let job = store::insert_job(&mut change, "service_instance.create", user).await?;
         let inserted = store::insert_instance(&mut change, instance).await;
         inserted.map_err(|error| name_taken(error, &instance.name))?;

@@ -576,3 +576,27 @@ async fn a_gateway_registers_itself_and_its_plans_are_everybodys() {
     let bad = cupola_protocol::services::RegisterBroker { url: "nowhere".to_owned(), ..registration };
     assert!(ask(&bad).await.unwrap().contains("nowhere"));
 }
+
+#[tokio::test]
+async fn quotas_limit_what_brokers_are_asked_for() {
+    let platform = Platform::start().await;
+    let broker = Broker::start().await;
+    let p = &platform;
+    p.broker("theirs", &broker).await;
+    let organization = p.guid("/v3/organizations").await;
+    let services = json!({"paid_services_allowed": false, "total_service_instances": 1});
+    let relationships = json!({"organizations": {"data": [{"guid": organization}]}});
+    p.post(
+        "/v3/organization_quotas",
+        json!({"name": "tight", "services": services, "relationships": relationships}),
+    )
+    .await;
+    let paid = p.wish("dear", "db", "large").await;
+    let detail = p.refused(Method::POST, "/v3/service_instances", paid, 400).await;
+    assert!(detail.contains("paid service plans are not allowed"), "{detail}");
+    p.instance("one").await;
+    let two = p.wish("two", "db", "small").await;
+    let detail = p.refused(Method::POST, "/v3/service_instances", two, 400).await;
+    assert!(detail.contains("services limit, which is 1"), "{detail}");
+    assert_eq!((p.rows("service_instances").await, broker.count("PUT ")), (1, 1));
+}
