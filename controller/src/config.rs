@@ -82,6 +82,9 @@ pub struct Config {
     pub advertisement_timeout_seconds: u64,
     /// Milliseconds to wait for nodes that may hold instances which were not found yet.
     pub find_timeout_ms: u64,
+    /// Seconds for which a node may be silent while it gives a file of an instance; more than `dea.files`
+    /// lets a followed file be.
+    pub files_timeout_seconds: u64,
     /// The largest upload of a package, in bytes.
     pub max_package_bytes: u64,
     /// The most that a package may unpack to, in bytes.
@@ -159,6 +162,7 @@ impl Default for Config {
             start_answer_seconds: 10,
             advertisement_timeout_seconds: 10,
             find_timeout_ms: 1000,
+            files_timeout_seconds: 90,
             max_package_bytes: 1 << 30,
             max_unpacked_bytes: 4 << 30,
             max_package_entries: 200_000,
@@ -217,6 +221,7 @@ impl Config {
             ("stager_answer_seconds", self.stager_answer_seconds),
             ("start_answer_seconds", self.start_answer_seconds),
             ("advertisement_timeout_seconds", self.advertisement_timeout_seconds),
+            ("files_timeout_seconds", self.files_timeout_seconds),
             ("max_package_bytes", self.max_package_bytes),
             ("max_unpacked_bytes", self.max_unpacked_bytes),
             ("max_droplet_bytes", self.max_droplet_bytes),

@@ -8,7 +8,8 @@
 //! - `quota` decides purely whether a change fits
 //! - `placement` decides purely which node gets an instance; `nodes` remembers advertisements
 //! - `desired` starts, stops and scales on the bus; `staging` makes droplets; `health` honours the health
-//!   manager's wishes; `announce` tells routers what exists; `logs` keeps the last lines of each app
+//!   manager's wishes; `announce` tells routers what exists; `logs` keeps the last lines of each app; `files` finds and fetches
+//!   the files of instances
 //! - `services` asks service brokers, and knows what apps get of their bindings
 //! - `package` checks and completes uploads; `manifest` applies manifests; `sweep` removes what nothing names
 
@@ -21,6 +22,7 @@ mod config;
 mod context;
 mod desired;
 mod error;
+mod files;
 mod health;
 
 mod instances;

@@ -8,7 +8,9 @@ mod domains;
 mod empty;
 mod endpoints;
 mod error;
+mod files;
 mod input;
+mod instances;
 mod internal;
 mod jobs;
 mod log_cache;
@@ -60,6 +62,8 @@ fn all() -> Endpoints {
         .merge(apps::routes())
         .merge(actions::routes())
         .merge(processes::routes())
+        .merge(instances::routes())
+        .merge(files::routes())
         .merge(packages::routes())
         .merge(builds::routes())
         .merge(routes::routes())

@@ -389,6 +389,27 @@ fn broker_change(broker: &BrokerRow, is_new: bool) -> BrokerChange {
     }
 }
 
+/// Whether an instance can be bound now.
+pub(crate) fn check_bindable(instance: &InstanceRow, origin: Option<&Origin>) -> Result<(), ApiError> {
+    if instance.in_progress() {
+        return Err(busy_instance(&instance.name));
+    }
+    if instance.never_made() {
+        return Err(ApiError::unprocessable(format!(
+            "The service instance {} was never made, and cannot be bound: delete it and create it anew.",
+            instance.name
+        )));
+    }
+    let Some(origin) = origin else { return Ok(()) };
+    if !origin.plan.catalog().is_bindable(&origin.offering.catalog()) {
+        return Err(ApiError::unprocessable("Service plan does not allow bindings."));
+    }
+    if !(origin.plan.available && origin.offering.available) {
+        return Err(ApiError::unprocessable("Service plan is not available."));
+    }
+    Ok(())
+}
+
 /// Tells that a name is taken from other failures.
 pub(crate) fn name_taken(error: sqlx::Error, name: &str) -> ApiError {
     if store::is_duplicate(&error) {

@@ -8,7 +8,7 @@
 //! - `requests`: what is sent for an operation; pure
 //! - `client`: HTTP to a broker, with limits of time and size
 //! - `begin`: makes operations; `work`: claims them, and carries them out
-//! - `environment`: what apps get of their bindings; `register`: gateways on the bus
+//! - `manifest`: binds what manifests name; `environment`: what apps get of their bindings; `register`: gateways on the bus
 
 mod begin;
 mod catalog;
@@ -16,15 +16,18 @@ mod client;
 mod config;
 mod decide;
 mod environment;
+mod manifest;
 mod register;
 mod requests;
 mod work;
 
 pub(crate) use begin::{
-    Begun, NewBinding, already_bound, broker_name_taken, busy_binding, busy_instance, key_taken, name_taken,
+    Begun, NewBinding, already_bound, broker_name_taken, busy_binding, busy_instance, check_bindable,
+    key_taken, name_taken,
 };
 pub(crate) use client::{Brokers, Call};
 pub(crate) use decide::{Answer, Kind, Phase, fetched};
+pub(crate) use manifest::PlannedBinding;
 pub(crate) use register::{ADMINISTRATOR, check_broker, take_gateway};
 pub(crate) use requests::{BrokerChange, InstanceChange, Wish};
 pub(crate) use work::work;

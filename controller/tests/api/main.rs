@@ -5,6 +5,7 @@ mod acting;
 mod bits;
 mod broker;
 mod fakes;
+mod files;
 mod login;
 mod orphans;
 mod platform;

@@ -600,3 +600,40 @@ async fn quotas_limit_what_brokers_are_asked_for() {
     assert!(detail.contains("services limit, which is 1"), "{detail}");
     assert_eq!((p.rows("service_instances").await, broker.count("PUT ")), (1, 1));
 }
+
+#[tokio::test]
+async fn a_manifest_binds_what_it_names() {
+    let platform = Platform::with(|config| config.services.poll_ms = 20).await;
+    let broker = Broker::start().await;
+    let p = &platform;
+    p.broker("theirs", &broker).await;
+    p.instance("mine").await;
+    let space = json!({"space": {"data": {"guid": p.space().await}}});
+    p.post("/v3/service_instances", json!({"type": "user-provided", "name": "ours", "relationships": space}))
+        .await;
+    broker.switch_times("bind", Behaviour::Later(3, "succeeded"), 1);
+    let manifest = "applications:\n- name: one\n  no-route: true\n  services:\n  - ours\n  - name: mine\n    parameters: {role: reader}\n    binding_name: db\n";
+    p.apply(manifest).await;
+    let app = p.app("one").await;
+    let services = p.get(&format!("/v3/apps/{app}/env")).await["system_env_json"]["VCAP_SERVICES"].clone();
+    assert_eq!(
+        (&services["db"][0]["name"], &services["user-provided"][0]["name"]),
+        (&json!("db"), &json!("ours"))
+    );
+    assert_eq!(broker.last("PUT ").body["parameters"], json!({"role": "reader"}));
+    // Once more changes nothing; what is not there changes nothing either.
+    p.apply(manifest).await;
+    assert_eq!((p.rows("service_bindings").await, broker.has()), (2, (1, 1)));
+    let path = format!("/v3/spaces/{}/actions/apply_manifest", p.space().await);
+    let apply = async |yaml: &str| {
+        let answer = p.request(Method::POST, &path).body(yaml.to_owned()).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 422);
+        answer.json::<Value>().await.unwrap()["errors"][0]["detail"].as_str().unwrap().to_owned()
+    };
+    let detail = apply("applications:\n- name: two\n  services: [nothing]\n").await;
+    assert!(detail.contains("Service instance 'nothing' not found"), "{detail}");
+    assert_eq!(p.rows("apps").await, 1);
+    broker.switch("bind", Behaviour::Says(400, r#"{"description": "no more users"}"#));
+    let detail = apply("applications:\n- name: two\n  no-route: true\n  services: [mine]\n").await;
+    assert!(detail.contains("mine could not be bound") && detail.contains("no more users"), "{detail}");
+}

@@ -17,7 +17,9 @@ use crate::{
     },
     auth::{Seen, User},
     context::{Context, Shared},
-    services::{Call, NewBinding, already_bound, busy_binding, busy_instance, fetched, key_taken},
+    services::{
+        Call, NewBinding, already_bound, busy_binding, busy_instance, check_bindable, fetched, key_taken,
+    },
     store::{self, AppRow, BindingRow, InstanceRow, Origin},
 };
 use axum::{
@@ -227,27 +229,8 @@ async fn create(
             _ => return Err(already_bound()),
         }
     }
-    check_instance(&instance, origin.as_ref())?;
-    let now = store::now();
-    let managed = origin.is_some();
-    let row = BindingRow {
-        guid: store::new_guid(),
-        name: wish.name,
-        kind: wish.kind,
-        instance_guid: guid,
-        app_guid: app,
-        credentials: None,
-        syslog_drain_url: None,
-        volume_mounts: None,
-        endpoints: None,
-        operation: "create".to_owned(),
-        operation_state: if managed { "in progress" } else { "succeeded" }.to_owned(),
-        operation_description: (!managed).then(|| "Operation succeeded".to_owned()),
-        operation_created_at: now.clone(),
-        operation_updated_at: now.clone(),
-        created_at: now.clone(),
-        updated_at: now,
-    };
+    check_bindable(&instance, origin.as_ref())?;
+    let row = BindingRow::new(&instance, app, wish.name);
     let new = NewBinding { row, instead_of: old.map(|old| old.guid), parameters: wish.parameters };
     match origin {
         Some(origin) => {
@@ -292,27 +275,6 @@ async fn key_of(
         return Err(ApiError::unprocessable("Name can't be blank: a key has one."));
     };
     Ok(store::key_named(&context.pool, &instance.guid, name).await?)
-}
-
-/// Whether an instance can be bound now.
-fn check_instance(instance: &InstanceRow, origin: Option<&Origin>) -> Result<(), ApiError> {
-    if instance.in_progress() {
-        return Err(busy_instance(&instance.name));
-    }
-    if instance.never_made() {
-        return Err(ApiError::unprocessable(format!(
-            "The service instance {} was never made, and cannot be bound: delete it and create it anew.",
-            instance.name
-        )));
-    }
-    let Some(origin) = origin else { return Ok(()) };
-    if !origin.plan.catalog().is_bindable(&origin.offering.catalog()) {
-        return Err(ApiError::unprocessable("Service plan does not allow bindings."));
-    }
-    if !(origin.plan.available && origin.offering.available) {
-        return Err(ApiError::unprocessable("Service plan is not available."));
-    }
-    Ok(())
 }
 
 async fn remove(

@@ -1,6 +1,6 @@
 //! The rows of services.
 
-use crate::store::Flag;
+use crate::store::{Flag, new_guid, now};
 use cupola_protocol::{
     api::{LastOperation, OperationState},
     osb,
@@ -212,6 +212,30 @@ impl fmt::Debug for BindingRow {
 }
 
 impl BindingRow {
+    /// A new one: of a key when there is no app. A broker has to make it, unless the user provides the instance.
+    pub(crate) fn new(instance: &InstanceRow, app: Option<String>, name: Option<String>) -> Self {
+        let now = now();
+        let managed = instance.is_managed();
+        Self {
+            guid: new_guid(),
+            name,
+            kind: if app.is_some() { "app" } else { "key" }.to_owned(),
+            instance_guid: instance.guid.clone(),
+            app_guid: app,
+            credentials: None,
+            syslog_drain_url: None,
+            volume_mounts: None,
+            endpoints: None,
+            operation: "create".to_owned(),
+            operation_state: if managed { "in progress" } else { "succeeded" }.to_owned(),
+            operation_description: (!managed).then(|| "Operation succeeded".to_owned()),
+            operation_created_at: now.clone(),
+            operation_updated_at: now.clone(),
+            created_at: now.clone(),
+            updated_at: now,
+        }
+    }
+
     pub(crate) fn in_progress(&self) -> bool {
         state(&self.operation_state) == OperationState::InProgress
     }
