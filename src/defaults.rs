@@ -58,6 +58,11 @@ impl Platform {
         self.run_dir().join("cupola.toml")
     }
 
+    /// Volumes and records of a service node.
+    pub(crate) fn service_node_dir(&self) -> PathBuf {
+        self.data_dir.join("service-node")
+    }
+
     fn api_address(&self) -> SocketAddr {
         SocketAddr::new(self.listen, self.api_port)
     }
@@ -68,6 +73,7 @@ impl Platform {
             self.data_dir.join("stager"),
             self.buildpacks_dir(),
             self.stacks_dir(),
+            self.service_node_dir(),
         ];
         table([
             ("data_dir", text(&self.data_dir)),
@@ -97,6 +103,18 @@ impl Platform {
 
     pub(crate) fn dea_defaults(&self) -> Table {
         table([("data_dir", text(&self.data_dir)), ("warden_socket", text(&self.warden_socket()))])
+    }
+
+    pub(crate) fn service_gateway_defaults(&self) -> Table {
+        table([("data_dir", text(&self.data_dir.join("service-gateway")))])
+    }
+
+    pub(crate) fn service_node_defaults(&self) -> Table {
+        table([
+            ("data_dir", text(&self.service_node_dir())),
+            ("stacks_dir", text(&self.stacks_dir())),
+            ("warden_socket", text(&self.warden_socket())),
+        ])
     }
 
     pub(crate) fn stager_defaults(&self) -> Table {
