@@ -64,6 +64,11 @@ impl Platform {
         self.address.or(told.then_some(self.listen))
     }
 
+    /// Volumes and records of a service node.
+    pub(crate) fn service_node_dir(&self) -> PathBuf {
+        self.data_dir.join("service-node")
+    }
+
     fn api_address(&self) -> SocketAddr {
         SocketAddr::new(self.listen, self.api_port)
     }
@@ -74,6 +79,7 @@ impl Platform {
             self.data_dir.join("stager"),
             self.buildpacks_dir(),
             self.stacks_dir(),
+            self.service_node_dir(),
         ];
         table([
             ("data_dir", text(&self.data_dir)),
@@ -123,6 +129,20 @@ impl Platform {
         if let Some(address) = self.reachable_address() {
             table.insert(key.to_owned(), value(address.to_string()));
         }
+    }
+
+    pub(crate) fn service_gateway_defaults(&self) -> Table {
+        table([("data_dir", text(&self.data_dir.join("service-gateway")))])
+    }
+
+    pub(crate) fn service_node_defaults(&self) -> Table {
+        let mut defaults = table([
+            ("data_dir", text(&self.service_node_dir())),
+            ("stacks_dir", text(&self.stacks_dir())),
+            ("warden_socket", text(&self.warden_socket())),
+        ]);
+        self.tell_address(&mut defaults, "advertise_host", Value::String);
+        defaults
     }
 
     pub(crate) fn stager_defaults(&self) -> Table {

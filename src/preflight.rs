@@ -43,6 +43,8 @@ pub(crate) fn check(config: &Config) -> Result<Ready> {
     let nats_server = config.owns_bus().then(|| require("nats-server", "nats-server")).transpose()?;
     port_is_free(platform.listen, platform.router_port, "router", "--router-port")?;
     port_is_free(platform.listen, platform.api_port, "API", "--api-port")?;
+    let gateway = config.service_gateway.listen;
+    port_is_free(gateway.ip(), gateway.port(), "service gateway", "listen in [service_gateway]")?;
     if nats_server.is_some() {
         port_is_free(Ipv4Addr::LOCALHOST.into(), platform.nats_port, "NATS server", "--nats-port")?;
     }

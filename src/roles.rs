@@ -46,11 +46,23 @@ enum Role {
     Stager,
     /// Keeps the wanted number of instances alive
     HealthManager,
+    /// The service broker of the platform's own PostgreSQL and Redis
+    ServiceGateway,
+    /// Runs service instances
+    ServiceNode,
 }
 
 /// In the order of their start: the router serves before there is anything to route to, and the health
 /// manager judges only what is there.
-const ALL: [Role; 5] = [Role::Router, Role::Controller, Role::Stager, Role::Dea, Role::HealthManager];
+const ALL: [Role; 7] = [
+    Role::Router,
+    Role::Controller,
+    Role::ServiceGateway,
+    Role::ServiceNode,
+    Role::Stager,
+    Role::Dea,
+    Role::HealthManager,
+];
 
 /// Runs the command.
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
@@ -204,6 +216,19 @@ async fn bind(
                     .await
                     .context("the health manager cannot start")?;
                 spawn(runs, "health-manager", server.run(shutdown.clone()));
+            }
+            Role::ServiceGateway => {
+                let server = services::gateway::bind(config.service_gateway.clone(), bus.clone())
+                    .await
+                    .context("the service gateway cannot start")?;
+                let _ = writeln!(said, "{:<15} listens on http://{}", "service-gateway", server.addr());
+                spawn(runs, "service-gateway", server.run(shutdown.clone()));
+            }
+            Role::ServiceNode => {
+                let server = services::node::bind(config.service_node.clone(), bus.clone())
+                    .await
+                    .context("the service node cannot start")?;
+                spawn(runs, "service-node", server.run(shutdown.clone()));
             }
         }
     }
