@@ -1,6 +1,6 @@
 //! What can be set.
 
-use crate::Error;
+use crate::{Error, services::ServicesConfig};
 use cupola_protocol::Mebibytes;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -82,6 +82,9 @@ pub struct Config {
     pub advertisement_timeout_seconds: u64,
     /// Milliseconds to wait for nodes that may hold instances which were not found yet.
     pub find_timeout_ms: u64,
+    /// Seconds for which a node may be silent while it gives a file of an instance; more than `dea.files`
+    /// lets a followed file be.
+    pub files_timeout_seconds: u64,
     /// The largest upload of a package, in bytes.
     pub max_package_bytes: u64,
     /// The most that a package may unpack to, in bytes.
@@ -116,6 +119,8 @@ pub struct Config {
     pub job_seconds: u64,
     /// Seconds that open requests get at shutdown.
     pub shutdown_seconds: u64,
+    /// Service brokers.
+    pub services: ServicesConfig,
 }
 
 impl Default for Config {
@@ -157,6 +162,7 @@ impl Default for Config {
             start_answer_seconds: 10,
             advertisement_timeout_seconds: 10,
             find_timeout_ms: 1000,
+            files_timeout_seconds: 90,
             max_package_bytes: 1 << 30,
             max_unpacked_bytes: 4 << 30,
             max_package_entries: 200_000,
@@ -175,6 +181,7 @@ impl Default for Config {
             register_seconds: 20,
             job_seconds: 3600,
             shutdown_seconds: 10,
+            services: ServicesConfig::default(),
         }
     }
 }
@@ -214,6 +221,7 @@ impl Config {
             ("stager_answer_seconds", self.stager_answer_seconds),
             ("start_answer_seconds", self.start_answer_seconds),
             ("advertisement_timeout_seconds", self.advertisement_timeout_seconds),
+            ("files_timeout_seconds", self.files_timeout_seconds),
             ("max_package_bytes", self.max_package_bytes),
             ("max_unpacked_bytes", self.max_unpacked_bytes),
             ("max_droplet_bytes", self.max_droplet_bytes),
@@ -230,6 +238,9 @@ impl Config {
             if number == 0 {
                 return wrong(key, "must be more than 0");
             }
+        }
+        if let Some((key, reason)) = self.services.wrong() {
+            return wrong(key, reason);
         }
         if self.default_disk_mb > self.max_disk_mb {
             return wrong("default_disk_mb", "must not be more than max_disk_mb");

@@ -5,6 +5,7 @@ use crate::{
     config::is_label,
     context::{Context, Shared},
     quota,
+    services::PlannedBinding,
     staging::check_lifecycle,
     store::{self, AppRow, DomainRow, SpaceRow},
 };
@@ -15,6 +16,7 @@ use cupola_protocol::{
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
 
 /// A route, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +33,7 @@ struct Plan {
     instances: Option<u32>,
     routes: Vec<RouteParts>,
     unmap: bool,
+    bindings: Vec<PlannedBinding>,
 }
 
 /// Reads a manifest as clients send it.
@@ -49,6 +52,7 @@ impl Context {
         self: &Shared,
         space: &SpaceRow,
         manifest: Manifest,
+        user: &str,
     ) -> Result<(), ApiError> {
         let domains = store::domains(&self.pool).await?;
         let mut plans = Vec::new();
@@ -62,7 +66,7 @@ impl Context {
             plans.push(plan.map_err(|error| error.about(&format!("For application '{name}'")))?);
         }
         for plan in plans {
-            self.carry_out(space, plan).await?;
+            self.carry_out(space, plan, user).await?;
         }
         Ok(())
     }
@@ -120,7 +124,10 @@ impl Context {
         let fits = self.room(&space.guid).await?.check_app(&then).await?;
         fits.map_err(|(owner, exceeded)| quota::refusal(owner, exceeded))?;
         let routes = self.planned_routes(space, &row, &wish, is_new, domains).await?;
-        Ok(Plan { row, is_new, instances: wish.instances, routes, unmap: wish.no_route == Some(true) })
+        let known = (!is_new).then_some(row.guid.as_str());
+        let bindings = self.planned_bindings(space, known, &wish.services).await?;
+        let unmap = wish.no_route == Some(true);
+        Ok(Plan { row, is_new, instances: wish.instances, routes, unmap, bindings })
     }
 
     async fn planned_routes(
@@ -184,8 +191,8 @@ impl Context {
         }
     }
 
-    async fn carry_out(self: &Shared, space: &SpaceRow, plan: Plan) -> Result<(), ApiError> {
-        let Plan { mut row, is_new, instances, routes, unmap } = plan;
+    async fn carry_out(self: &Shared, space: &SpaceRow, plan: Plan, user: &str) -> Result<(), ApiError> {
+        let Plan { mut row, is_new, instances, routes, unmap, bindings } = plan;
         if is_new {
             row.instances = i64::from(instances.unwrap_or(1));
             self.make_app(&row).await?;
@@ -222,7 +229,7 @@ impl Context {
         if changed {
             self.routes_of_app_changed(&row.guid).await?;
         }
-        Ok(())
+        self.bind_planned(&row.guid, bindings, user).await
     }
 
     /// A new app with the platform's defaults; not in the database yet.
@@ -411,6 +418,12 @@ pub(crate) fn check_host_and_path(host: &str, path: &str) -> Result<(), ApiError
         let detail = format!("The host {host:?} must be of letters, digits and hyphens.");
         return Err(ApiError::unprocessable(detail));
     }
+    // Nodes serve files at their ids, which are UUIDs: an app there would be sent what is meant for them.
+    if host.len() == 36 && Uuid::try_parse(host).is_ok() {
+        let detail =
+            format!("The host {host:?} has the form that the platform's nodes have: choose another.");
+        return Err(ApiError::unprocessable(detail));
+    }
     let bad = path.len() > 128 || path.contains(['?', '#', ' ']) || path.chars().any(char::is_control);
     if !path.is_empty() && (!path.starts_with('/') || bad) {
         let detail =
@@ -424,6 +437,7 @@ pub(crate) fn check_host_and_path(host: &str, path: &str) -> Result<(), ApiError
 mod tests {
     use super::*;
     use crate::desired::tests::app;
+    use cupola_protocol::DeaId;
 
     fn domain(name: &str) -> DomainRow {
         DomainRow {
@@ -446,6 +460,13 @@ mod tests {
             let result = parse_route(bad, &domains);
             assert!(result.is_err() || result.unwrap().host.is_empty(), "{bad}");
         }
+    }
+
+    #[test]
+    fn hosts_of_nodes_are_not_given_to_apps() {
+        check_host_and_path("my-app", "").unwrap();
+        let refused = check_host_and_path(&DeaId::generate().to_string(), "").unwrap_err();
+        assert!(refused.detail().contains("nodes"), "{}", refused.detail());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! A controller that behaves: apps, packages, builds and instances go through their states, in memory.
 
+mod tenancy;
+
 use axum::{
     Json, Router,
     body::Bytes,
@@ -44,6 +46,8 @@ pub(crate) struct Platform {
     pub(crate) staging_error: Option<&'static str>,
     /// The state and details that instances come to, instead of running.
     pub(crate) instances_end: Option<(&'static str, &'static str)>,
+    /// Organizations, spaces, users, roles, quotas.
+    pub(crate) tenants: tenancy::Tenants,
     /// Tokens given so far.
     given: u32,
     /// Looks at what takes a while.
@@ -105,10 +109,9 @@ impl Platform {
 
 fn routes(platform: Arc<Mutex<Platform>>) -> Router {
     Router::new()
-        .route("/v3/organizations", get(|| async { page(vec![named("o1", "main")]) }))
-        .route("/v3/spaces", get(|| async { page(vec![named("s1", "dev")]) }))
         .route("/v3/domains", get(|| async { page(vec![named("d1", "apps.test")]) }))
         .route("/v3/spaces/s1/actions/apply_manifest", post(apply_manifest))
+        .merge(tenancy::routes())
         .route("/v3/jobs/{job}", get(job))
         .route("/v3/apps", get(apps))
         .route("/v3/apps/{app}", get(app).delete(delete_app))
@@ -165,7 +168,8 @@ fn refused(status: StatusCode, detail: &str) -> Response {
 }
 
 async fn token(State(p): Shared, body: String) -> Response {
-    let good = body.contains("password=right") || body.contains("refresh_token=refresh-me");
+    let password = format!("password={}", p.lock().unwrap().tenants.password);
+    let good = body.contains(&password) || body.contains("refresh_token=refresh-me");
     if good {
         Json(p.lock().unwrap().token()).into_response()
     } else {

@@ -8,7 +8,9 @@ mod domains;
 mod empty;
 mod endpoints;
 mod error;
+mod files;
 mod input;
+mod instances;
 mod internal;
 mod jobs;
 mod log_cache;
@@ -21,6 +23,7 @@ mod quotas;
 mod roles;
 mod root;
 mod routes;
+mod services;
 mod space_quotas;
 mod tenancy;
 mod uaa;
@@ -29,6 +32,7 @@ mod users;
 
 pub use endpoints::Endpoint;
 pub(crate) use error::ApiError;
+pub(crate) use tenancy::check_name;
 
 use crate::context::Shared;
 use axum::{
@@ -58,11 +62,14 @@ fn all() -> Endpoints {
         .merge(apps::routes())
         .merge(actions::routes())
         .merge(processes::routes())
+        .merge(instances::routes())
+        .merge(files::routes())
         .merge(packages::routes())
         .merge(builds::routes())
         .merge(routes::routes())
         .merge(jobs::routes())
         .merge(platform::routes())
+        .merge(services::routes())
         .merge(empty::routes())
         .merge(log_cache::routes())
         .merge(bulk::routes())

@@ -3,13 +3,17 @@
 
 mod acting;
 mod bits;
+mod broker;
 mod fakes;
+mod files;
 mod login;
+mod orphans;
 mod platform;
 mod push;
 mod quotas;
 mod recovery;
 mod refusals;
+mod services;
 mod tenancy;
 mod users;
 

@@ -4,10 +4,14 @@
 mod acting;
 #[path = "../api/bits.rs"]
 mod bits;
+#[path = "../api/broker.rs"]
+mod broker;
 #[path = "../api/fakes.rs"]
 mod fakes;
 #[path = "../api/login.rs"]
 mod login;
+#[path = "../api/orphans.rs"]
+mod orphans;
 #[path = "../api/platform.rs"]
 mod platform;
 #[path = "../api/push.rs"]
@@ -18,6 +22,8 @@ mod quotas;
 mod recovery;
 #[path = "../api/refusals.rs"]
 mod refusals;
+#[path = "../api/services.rs"]
+mod services;
 #[path = "../api/tenancy/mod.rs"]
 mod tenancy;
 #[path = "../api/users.rs"]

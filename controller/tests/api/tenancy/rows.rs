@@ -21,6 +21,10 @@ pub(super) enum Fresh {
     User,
     /// One that the controller does not know yet.
     UaaUser,
+    /// A service instance that nobody runs.
+    Service,
+    /// A key of acme's service instance.
+    Binding,
     OrganizationQuota,
     SpaceQuota,
     /// A space with a quota.
@@ -248,6 +252,41 @@ pub(super) const ROWS: &[Row] = &[
         ..row("POST", "/v3/builds", |world, _| json!({"package": {"guid": world.package}}), &[201])
     },
     consuming("DELETE", "/v3/droplets/{guid}", &[202], Fresh::Droplet),
+    // Files: the fake node has none, and says so to who may ask.
+    row("GET", "/v2/apps/{guid}/instances/{instance}/files", nothing, &[302]),
+    row("GET", "/v2/apps/{guid}/instances/{instance}/files/", nothing, &[302]),
+    row("GET", "/v2/apps/{guid}/instances/{instance}/files/{*path}", nothing, &[302]),
+    // Services.
+    row("POST", "/v3/service_brokers", |world, n| world.registration(n), &[202]),
+    row("PATCH", "/v3/service_brokers/{guid}", empty, &[200]),
+    // It has instances: who may is told that.
+    row("DELETE", "/v3/service_brokers/{guid}", nothing, &[422]),
+    row("DELETE", "/v3/service_offerings/{guid}", nothing, &[422]),
+    row("PATCH", "/v3/service_plans/{guid}/visibility", |_, _| json!({"type": "public"}), &[200]),
+    row("POST", "/v3/service_plans/{guid}/visibility", |_, _| json!({"type": "public"}), &[200]),
+    row("DELETE", "/v3/service_plans/{guid}/visibility/{organization}", nothing, &[422]),
+    row(
+        "POST",
+        "/v3/service_instances",
+        |world, n| {
+            let sides = json!({"space": one(&world.space)});
+            json!({"type": "user-provided", "name": format!("service-{n}"), "relationships": sides})
+        },
+        &[201],
+    ),
+    row("PATCH", "/v3/service_instances/{guid}", empty, &[200]),
+    consuming("DELETE", "/v3/service_instances/{guid}", &[204], Fresh::Service),
+    // It is not user-provided, and its broker tells no parameters.
+    row("GET", "/v3/service_instances/{guid}/credentials", nothing, &[404]),
+    row("GET", "/v3/service_instances/{guid}/parameters", nothing, &[200]),
+    row("POST", "/v3/service_instances/{guid}/relationships/shared_spaces", empty, &[422]),
+    row(
+        "POST",
+        "/v3/service_credential_bindings",
+        |world, n| crate::services::key(&world.service, &format!("key-{n}")),
+        &[202],
+    ),
+    consuming("DELETE", "/v3/service_credential_bindings/{guid}", &[202], Fresh::Binding),
     // For nodes and stagers.
     row("POST", "/internal/builds/{guid}/droplet", nothing, &[]),
     row("POST", "/internal/caches/{app}", nothing, &[]),

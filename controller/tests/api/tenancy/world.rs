@@ -2,6 +2,7 @@
 
 use super::rows::Fresh;
 use crate::{
+    broker::{Broker, PASSWORD as BROKER_PASSWORD, USER as BROKER_USER},
     fakes::{FakeDea, FakeStager, STACK},
     platform::{Platform, text, zip},
 };
@@ -28,6 +29,7 @@ pub(super) struct World {
     pub platform: Platform,
     _stager: FakeStager,
     _node: FakeDea,
+    pub offers: Broker,
     pub organization: String,
     pub space: String,
     pub app: String,
@@ -42,6 +44,11 @@ pub(super) struct World {
     pub role: String,
     pub quota: String,
     pub space_quota: String,
+    pub broker: String,
+    pub offering: String,
+    pub plan: String,
+    pub service: String,
+    pub binding: String,
     /// A job of the administrator's.
     pub job: String,
     /// What was made last for a request.
@@ -85,6 +92,12 @@ impl World {
             json!({"organization": {"data": {"guid": organization}}, "spaces": {"data": [{"guid": space}]}});
         let wish = json!({"name": "acme-space-quota", "relationships": sides});
         let space_quota = text(&p.post("/v3/space_quotas", wish).await, "guid");
+        let offers = Broker::start().await;
+        let broker = p.broker("acme-broker", &offers).await;
+        let plan = p.plan("db", "small").await;
+        p.ok(Method::PATCH, &format!("/v3/service_plans/{plan}/visibility"), json!({"type": "public"})).await;
+        let service = p.instance("acme-service").await;
+        let binding = p.bind(&service, &app).await;
         let wish = json!({"name": "gone", "relationships": {"space": {"data": {"guid": space}}}});
         let gone = text(&p.post("/v3/apps", wish).await, "guid");
         let answer = p.request(Method::DELETE, &format!("/v3/apps/{gone}")).send().await.unwrap();
@@ -95,6 +108,12 @@ impl World {
             droplet: first(p.get(&format!("/v3/apps/{app}/droplets")).await),
             destination: text(&destinations["destinations"][0], "guid"),
             domain: first(p.get("/v3/domains").await),
+            offering: p.guid("/v3/service_offerings?names=db").await,
+            offers,
+            broker,
+            plan,
+            service,
+            binding,
             _stager: stager,
             _node: node,
             organization,
@@ -110,6 +129,13 @@ impl World {
             count: AtomicU32::new(0),
             platform,
         }
+    }
+
+    /// What registers a broker.
+    pub(super) fn registration(&self, n: u32) -> Value {
+        let credentials = json!({"username": BROKER_USER, "password": BROKER_PASSWORD});
+        json!({"name": format!("broker-{n}"), "url": self.offers.url(),
+            "authentication": {"type": "basic", "credentials": credentials}})
     }
 
     /// One user of each role in acme, two administrators, one of another tenant, one without any role, and nobody.
@@ -170,7 +196,13 @@ impl World {
 
     /// A path with acme's things in it.
     pub(super) fn fill(&self, path: &str) -> String {
-        let kind = path.trim_start_matches("/v3/").trim_start_matches('/').split('/').next().unwrap();
+        let kind = path
+            .trim_start_matches("/v3/")
+            .trim_start_matches("/v2/")
+            .trim_start_matches('/')
+            .split('/')
+            .next()
+            .unwrap();
         let guid: &str = match kind {
             "organizations" => &self.organization,
             "spaces" => &self.space,
@@ -185,6 +217,11 @@ impl World {
             "organization_quotas" => &self.quota,
             "space_quotas" => &self.space_quota,
             "jobs" => &self.job,
+            "service_brokers" => &self.broker,
+            "service_offerings" => &self.offering,
+            "service_plans" => &self.plan,
+            "service_instances" => &self.service,
+            "service_credential_bindings" => &self.binding,
             "internal" => "x",
             "stacks" => &format!("stack-{STACK}"),
             "buildpacks" => "buildpack-procfile",
@@ -196,6 +233,9 @@ impl World {
             .replace("{source}", &self.app)
             .replace("{kind}", "web")
             .replace("{index}", "0")
+            .replace("{instance}", "0")
+            .replace("{*path}", "logs")
+            .replace("{organization}", &self.organization)
             .replace("{action}", "start")
             .replace("{name}", "running")
             .replace("{destination}", &self.destination)
@@ -259,6 +299,17 @@ impl World {
             Fresh::UaaUser => {
                 let wish = json!({"userName": format!("fresh-{n}"), "password": PASSWORD});
                 text(&p.post("/Users", wish).await, "id")
+            }
+            Fresh::Service => {
+                let wish =
+                    json!({"type": "user-provided", "name": format!("fresh-{n}"), "relationships": in_space});
+                made("/v3/service_instances", wish).await
+            }
+            Fresh::Binding => {
+                let name = format!("fresh-{n}");
+                let wish = crate::services::key(&self.service, &name);
+                p.done(Method::POST, "/v3/service_credential_bindings", wish).await;
+                p.guid(&format!("/v3/service_credential_bindings?names={name}")).await
             }
             Fresh::OrganizationQuota => {
                 made("/v3/organization_quotas", json!({"name": format!("fresh-{n}")})).await
