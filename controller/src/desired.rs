@@ -36,7 +36,7 @@ enum Tried {
 impl Context {
     /// The action `start`: does nothing when the app is started already.
     pub(crate) async fn start_app(self: &Shared, guid: &str) -> Result<AppRow, ApiError> {
-        let lock = self.locks.lock(guid).await;
+        let lock = self.locks.app(guid).await?;
         let app = self.app(guid).await?;
         if app.started() {
             return Ok(app);
@@ -49,7 +49,7 @@ impl Context {
 
     /// The action `restart`: new instances of a new version, the old ones stopped.
     pub(crate) async fn restart_app(self: &Shared, guid: &str) -> Result<AppRow, ApiError> {
-        let lock = self.locks.lock(guid).await;
+        let lock = self.locks.app(guid).await?;
         let app = self.app(guid).await?;
         let old = app.started().then(|| app.version());
         let app = self.start_locked(app).await?;
@@ -63,7 +63,7 @@ impl Context {
 
     /// The action `stop`.
     pub(crate) async fn stop_app(self: &Shared, guid: &str) -> Result<AppRow, ApiError> {
-        let _lock = self.locks.lock(guid).await;
+        let _lock = self.locks.app(guid).await?;
         let mut app = self.app(guid).await?;
         if app.started() {
             app.state = "STOPPED".to_owned();
@@ -79,7 +79,7 @@ impl Context {
 
     /// The action `scale`. Instances take effect at once, sizes at the next start.
     pub(crate) async fn scale_app(self: &Shared, guid: &str, scale: &Scale) -> Result<AppRow, ApiError> {
-        let lock = self.locks.lock(guid).await;
+        let lock = self.locks.app(guid).await?;
         let mut app = self.app(guid).await?;
         let before = app.instances();
         if let Some(instances) = scale.instances {
@@ -112,7 +112,7 @@ impl Context {
 
     /// The routes of an app have changed: tells the nodes, and through `router.known` the routers.
     pub(crate) async fn routes_of_app_changed(&self, guid: &str) -> Result<(), ApiError> {
-        let _lock = self.locks.lock(guid).await;
+        let _lock = self.locks.app(guid).await?;
         self.routes_changed.notify_one();
         let Some(app) = store::get::<AppRow>(&self.pool, "apps", guid).await? else { return Ok(()) };
         if app.started() {
@@ -187,6 +187,8 @@ impl Context {
     ) -> Result<(), ApiError> {
         let stop = Stop { droplet: app.clone(), version, instances: None, indices, states: None };
         self.bus.publish(&stop).await?;
+        // On the server before the lock is free: what another controller sends next comes after it.
+        self.bus.flush().await?;
         Ok(())
     }
 
@@ -252,7 +254,7 @@ impl Context {
         let mut tried = BTreeSet::new();
         let mut last = String::new();
         for _ in 0..self.config.tries {
-            let _lock = self.locks.lock(id.as_str()).await;
+            let _lock = self.locks.app(id.as_str()).await?;
             let Some(app) = store::get::<AppRow>(&self.pool, "apps", id.as_str()).await? else {
                 return Ok(Tried::Done);
             };

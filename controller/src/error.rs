@@ -43,10 +43,10 @@ pub enum Error {
         source: sqlx::migrate::MigrateError,
     },
     /// The blobs cannot be used.
-    #[error("cannot use the blobs in {path}")]
+    #[error("cannot use the blobs in {place}")]
     Blobs {
         /// Where they are.
-        path: PathBuf,
+        place: String,
         /// Why.
         #[source]
         source: object_store::Error,

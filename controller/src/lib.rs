@@ -3,7 +3,8 @@
 //!
 //! - [`Config`], [`Error`], [`bind`], [`Server`]: the door
 //! - `api`: one file per kind of resource; `auth`: users, tokens, signed addresses
-//! - `store`: rows (SQLite through sqlx) and queries; `blobs`: packages, droplets, caches (object_store)
+//! - `store`: rows (SQLite or PostgreSQL, through sqlx) and queries; `blobs`: packages, droplets, caches
+//!   (object_store); `locks`: one at a time, across controllers too; `takeover`: what a dead controller left
 //! - `placement` decides purely which node gets an instance; `nodes` remembers advertisements
 //! - `desired` starts, stops and scales on the bus; `staging` makes droplets; `health` honours the health
 //!   manager's wishes; `announce` tells routers what exists; `logs` keeps the last lines of each app
@@ -18,8 +19,8 @@ mod context;
 mod desired;
 mod error;
 mod health;
-
 mod instances;
+mod locks;
 mod logs;
 mod manifest;
 mod nodes;
@@ -30,6 +31,7 @@ mod server;
 mod staging;
 mod store;
 mod sweep;
+mod takeover;
 
 pub use config::Config;
 pub use error::Error;

@@ -184,7 +184,7 @@ impl Context {
             row.instances = i64::from(instances.unwrap_or(1));
             store::insert_app(&self.pool, &row).await.map_err(|error| duplicate_app(error, &row.name))?;
         } else {
-            let lock = self.locks.lock(&row.guid).await;
+            let lock = self.locks.app(&row.guid).await?;
             // What a start, a stop or a scale has changed since the plan was made stays.
             let now = self.app(&row.guid).await?;
             row.state = now.state;
@@ -192,6 +192,7 @@ impl Context {
             row.started_at = now.started_at;
             row.droplet_guid = now.droplet_guid;
             row.instances = now.instances;
+            row.updated_at = now.updated_at;
             store::update_app(&self.pool, &mut row).await?;
             drop(lock);
             if let Some(instances) = instances.filter(|instances| *instances != row.instances()) {
@@ -203,10 +204,7 @@ impl Context {
             let found = store::find_route(&self.pool, &route.host, &route.path, &route.domain_guid).await?;
             let found = match found {
                 Some(found) => found,
-                None => {
-                    store::insert_route(&self.pool, &route.host, &route.path, &route.domain_guid, &space.guid)
-                        .await?
-                }
+                None => self.add_route(space, route).await?,
             };
             changed |= store::insert_destination(&self.pool, &found.guid, &row.guid).await?;
         }
@@ -220,6 +218,19 @@ impl Context {
             self.routes_of_app_changed(&row.guid).await?;
         }
         Ok(())
+    }
+
+    async fn add_route(&self, space: &SpaceRow, route: &RouteParts) -> Result<store::RouteRow, ApiError> {
+        let RouteParts { host, domain_guid, path } = route;
+        match store::insert_route(&self.pool, host, path, domain_guid, &space.guid).await {
+            // Another request was faster: it may be of this space.
+            Err(error) if store::is_duplicate(&error) => {
+                self.check_route_free(space, route).await?;
+                let found = store::find_route(&self.pool, host, path, domain_guid).await?;
+                found.ok_or_else(|| ApiError::not_found("Route"))
+            }
+            other => Ok(other?),
+        }
     }
 
     /// A new app with the platform's defaults; not in the database yet.

@@ -4,8 +4,9 @@ use crate::{
     Config, Error, announce, api,
     auth::{Signer, Tokens, hash_password},
     blobs::Blobs,
-    context::{AppLocks, Context, Shared},
+    context::{Context, Shared},
     instances::Standings,
+    locks::Locks,
     logs::Logs,
     nodes::{Nodes, Stagers},
     secrets, store,
@@ -74,7 +75,7 @@ impl std::fmt::Debug for Subscriptions {
 pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
     config.validate()?;
     let data = config.data_dir.clone();
-    let (blobs, incoming) = (data.join("blobs"), data.join("incoming"));
+    let incoming = data.join("incoming");
     // What was being received when the controller died is nothing.
     if incoming.exists() {
         fs::remove_dir_all(&incoming).map_err(|source| Error::File {
@@ -83,13 +84,16 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
             source,
         })?;
     }
-    for dir in [&data, &blobs, &incoming] {
+    for dir in [&data, &incoming] {
         secrets::private_dir(dir)?;
     }
-    let token_secret = secrets::ensure(&data.join("token.key"))?;
-    let url_secret = secrets::ensure(&data.join("url.key"))?;
-    let bulk_password = secrets::ensure(&data.join("bulk-password"))?;
-    let pool = store::open(&config).await?;
+    let (pool, shared) = store::open(&config).await?;
+    let alone = shared.is_none();
+    let locks = Locks::new(shared, Duration::from_secs(config.lock_wait_seconds));
+    let blobs = Blobs::open(&config).await?;
+    let token_secret = secrets::shared(&pool, "token.key", &data.join("token.key")).await?;
+    let url_secret = secrets::shared(&pool, "url.key", &data.join("url.key")).await?;
+    let bulk_password = secrets::shared(&pool, "bulk-password", &data.join("bulk-password")).await?;
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|source| Error::Listen { address: config.listen, source })?;
@@ -99,7 +103,8 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
         None => format!("http://{}", reachable(&config, address)),
     };
     let context = Arc::new(Context {
-        blobs: Blobs::local(&blobs).map_err(|source| Error::Blobs { path: blobs.clone(), source })?,
+        id: store::new_guid(),
+        blobs,
         nodes: Nodes::default(),
         stagers: Stagers::default(),
         logs: Logs::new(config.log_lines),
@@ -115,7 +120,7 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
         tasks: TaskTracker::new(),
         shutdown: CancellationToken::new(),
         begun: Instant::now(),
-        locks: AppLocks::default(),
+        locks,
         checking: Semaphore::new(PASSWORDS_AT_ONCE),
         incoming,
         internal_url,
@@ -125,7 +130,13 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
     });
     seed(&context).await?;
     let subscriptions = subscribe(&context.bus).await.map_err(Error::Bus)?;
-    context.recover().await.map_err(|error| prepare("recovering from the last run", error.detail()))?;
+    let failed = |error: api::ApiError| prepare("recovering from the last run", error.detail());
+    if alone {
+        context.take_over_all().await.map_err(failed)?;
+    }
+    if context.config.blobs.is_none() {
+        context.sweep().await.map_err(failed)?;
+    }
     let router = api::router(context.clone());
     Ok(Server { listener, address, context, router, subscriptions })
 }
@@ -144,20 +155,29 @@ fn reachable(config: &Config, address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// Makes what the first start needs: domain, organization, space, administrator.
+/// Makes what the first start needs: domain, organization, space, administrator. One controller at a time, and each
+/// looks first; what a death left half done is gone on with.
 async fn seed(context: &Context) -> Result<(), Error> {
-    let config = &context.config;
+    let (config, pool) = (&context.config, &context.pool);
     let failed = |error: sqlx::Error| prepare("making the first rows", error);
-    let domains = store::domains(&context.pool).await.map_err(failed)?;
+    let _lock =
+        context.locks.first_rows().await.map_err(|error| prepare("making the first rows", error.detail()))?;
+    let domains = store::domains(pool).await.map_err(failed)?;
     if !domains.iter().any(|domain| domain.name == config.domain) {
-        store::insert_domain(&context.pool, &config.domain).await.map_err(failed)?;
+        store::insert_domain(pool, &config.domain).await.map_err(failed)?;
     }
-    if store::has_users(&context.pool).await.map_err(failed)? {
+    if store::has_users(pool).await.map_err(failed)? {
         return Ok(());
     }
-    let organization =
-        store::insert_organization(&context.pool, &config.organization).await.map_err(failed)?;
-    store::insert_space(&context.pool, &config.space, &organization).await.map_err(failed)?;
+    let organization = match store::organization_named(pool, &config.organization).await.map_err(failed)? {
+        Some(organization) => organization.guid,
+        None => store::insert_organization(pool, &config.organization).await.map_err(failed)?,
+    };
+    if let Err(error) = store::insert_space(pool, &config.space, &organization).await
+        && !store::is_duplicate(&error)
+    {
+        return Err(failed(error));
+    }
     if let Some(parent) = config.admin_password_path().parent() {
         secrets::private_dir(parent)?;
     }
@@ -167,7 +187,7 @@ async fn seed(context: &Context) -> Result<(), Error> {
         .await
         .map_err(|error| prepare("hashing a password", error))?
         .map_err(|error| prepare("hashing a password", error))?;
-    store::insert_user(&context.pool, &config.admin_user, &hash, true).await.map_err(failed)?;
+    store::insert_user(pool, &config.admin_user, &hash, true).await.map_err(failed)?;
     tracing::info!(user = config.admin_user, file = %config.admin_password_path().display(), "made the administrator");
     Ok(())
 }
@@ -211,6 +231,19 @@ impl Server {
             let context = context.clone();
             async move { context.forget_now_and_then().await }
         });
+        context.tasks.spawn(context.clone().keep_leases());
+        if context.config.blobs.is_some() {
+            // Such a store may hold much: nobody waits for the look at all of it.
+            let context = context.clone();
+            context.tasks.clone().spawn(async move {
+                tokio::select! {
+                    () = context.shutdown.cancelled() => {}
+                    swept = context.sweep() => if let Err(error) = swept {
+                        tracing::warn!(error = error.detail(), "cannot look for blobs that nothing names");
+                    }
+                }
+            });
+        }
         context.tasks.spawn(hear(context.clone(), subscriptions));
         tracing::info!(%address, "the controller serves");
         let serve = axum::serve(listener, router).with_graceful_shutdown({

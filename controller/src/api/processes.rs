@@ -153,7 +153,7 @@ async fn update(
     Path(guid): Path<String>,
     Input(wish): Input<UpdateProcess>,
 ) -> Result<Json<Process>, ApiError> {
-    let _lock = context.locks.lock(&guid).await;
+    let _lock = context.locks.app(&guid).await?;
     let mut app = row(&context, &guid).await?;
     if let Some(command) = wish.command {
         app.command = command.filter(|command| !command.is_empty());
@@ -226,7 +226,7 @@ async fn stop_instance(
     _: User,
     Path((guid, index)): Path<(String, u32)>,
 ) -> Result<StatusCode, ApiError> {
-    let _lock = context.locks.lock(&guid).await;
+    let _lock = context.locks.app(&guid).await?;
     let app = row(&context, &guid).await?;
     if index >= app.instances() {
         return Err(ApiError::not_found("Instance"));

@@ -3,17 +3,21 @@
 //! the driver carries for both; a yes or no is a `BIGINT` that is read through [`Flag`].
 
 mod apps;
+mod leases;
 mod list;
 mod open;
 mod routes;
 mod rows;
+mod settings;
 mod users;
 
 pub(crate) use apps::*;
+pub(crate) use leases::*;
 pub(crate) use list::*;
-pub(crate) use open::open;
+pub(crate) use open::{Shared, open};
 pub(crate) use routes::*;
 pub(crate) use rows::*;
+pub(crate) use settings::*;
 pub(crate) use users::*;
 
 use sqlx::{

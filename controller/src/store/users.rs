@@ -1,6 +1,6 @@
 //! Users, refresh tokens, organizations, spaces, roles, jobs.
 
-use super::{Pool, Result, RoleRow, UserRow, new_guid, now};
+use super::{OrganizationRow, Pool, Result, RoleRow, UserRow, new_guid, now};
 
 /// A user by name.
 pub(crate) async fn user_named(pool: &Pool, name: &str) -> Result<Option<UserRow>> {
@@ -60,6 +60,10 @@ pub(crate) async fn revoke_refresh_tokens(pool: &Pool, user: &str) -> Result<u64
         .execute(pool)
         .await?
         .rows_affected())
+}
+
+pub(crate) async fn organization_named(pool: &Pool, name: &str) -> Result<Option<OrganizationRow>> {
+    sqlx::query_as("SELECT * FROM organizations WHERE name = $1").bind(name).fetch_optional(pool).await
 }
 
 pub(crate) async fn insert_organization(pool: &Pool, name: &str) -> Result<String> {

@@ -96,6 +96,7 @@ impl Platform {
             log_wait_ms: 100,
             find_timeout_ms: 300,
             shutdown_seconds: 2,
+            lease_seconds: 2,
             ..Config::default()
         };
         change(&mut config);
