@@ -48,9 +48,9 @@ enum Role {
     HealthManager,
 }
 
-/// In the order of their start: the router serves before there is anything to route to, and the health
-/// manager judges only what is there.
-const ALL: [Role; 5] = [Role::Router, Role::Controller, Role::Stager, Role::Dea, Role::HealthManager];
+/// In the order of their start: the router serves before there is anything to route to, the node agent takes its
+/// instances up before the controller waits for its database, and the health manager judges only what is there.
+const ALL: [Role; 5] = [Role::Router, Role::Stager, Role::Dea, Role::Controller, Role::HealthManager];
 
 /// Runs the command.
 pub(crate) fn run(arguments: Arguments) -> Result<()> {

@@ -10,6 +10,28 @@ step() { # step TITLE COMMAND...
   ended=$(date +%s.%N)
   steps+=("$(awk -v a="$began" -v b="$ended" 'BEGIN { printf "%8.1f s", b - a }')  $title")
 }
+# A step beside the others: its output is shown when it is awaited, and its failure counts then.
+aside_pid='' aside_title='' aside_log='' aside_began=''
+aside() { # aside TITLE COMMAND...
+  aside_title=$1 aside_log=$(mktemp) aside_began=$(date +%s.%N)
+  shift
+  printf '\n==> %s: goes on beside what follows\n' "$aside_title"
+  # Its own process group, so that nothing of it goes on when the rest has failed.
+  setsid "$@" >"$aside_log" 2>&1 </dev/null &
+  aside_pid=$!
+  trap 'kill -- -"$aside_pid" 2>/dev/null; rm -f "$aside_log"' EXIT
+}
+await_aside() {
+  local status=0 ended
+  printf '\n==> %s\n' "$aside_title"
+  wait "$aside_pid" || status=$?
+  ended=$(date +%s.%N)
+  trap - EXIT
+  cat "$aside_log"
+  rm -f "$aside_log"
+  steps+=("$(awk -v a="$aside_began" -v b="$ended" 'BEGIN { printf "%8.1f s", b - a }')  $aside_title (beside the others)")
+  return "$status"
+}
 summary() {
   printf '\n'
   printf '%s\n' "${steps[@]}"

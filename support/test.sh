@@ -19,7 +19,9 @@ step "format and lints" make --no-print-directory check
 step "build" make --no-print-directory build
 step "stacks" make --no-print-directory stacks
 step "unit, property and contract tests" make --no-print-directory test-unit
+# The virtual machine is emulated and keeps one core busy for minutes.
+aside "privileged tests in a VM with pure cgroup v2" make --no-print-directory test-vm
 step "privileged tests on this host" make --no-print-directory test-root
-step "privileged tests in a VM with pure cgroup v2" make --no-print-directory test-vm
 step "end to end: real apps on a real platform" make --no-print-directory test-e2e
+await_aside
 summary

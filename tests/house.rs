@@ -21,7 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("controller", &["cupola-protocol", "cupola-bus"]),
     ("router", &["cupola-protocol", "cupola-bus"]),
     ("health-manager", &["cupola-protocol", "cupola-bus"]),
-    ("services", &["cupola-protocol", "cupola-bus", "warden-client"]),
+    ("services", &["cupola-protocol", "cupola-bus", "warden-client", "rootfs"]),
     ("cli", &["cupola-protocol"]),
     ("testkit", &["cupola-protocol", "cupola-bus", "warden-client"]),
     (
@@ -161,6 +161,8 @@ fn subjects_are_spelled_in_protocol_alone() {
         "hm9000.",
         "vcap.component.",
         "cloudcontroller.",
+        "AuaaS.",
+        "RaaS.",
     ];
     let words = [
         "start",

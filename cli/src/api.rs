@@ -33,7 +33,7 @@ impl Api {
         let session = Session::load()?;
         let base = session.api_address();
         // Tokens are for the API that gave them: another one must not see them.
-        let session = if session.is_of(&base) { session } else { Session::default() };
+        let session = if session.is_of(&base) { session } else { session.forgotten(None) };
         Ok(Self::at(session, &base))
     }
 
@@ -103,44 +103,92 @@ impl Api {
         Ok(location.map(|href| self.relative(href)))
     }
 
-    /// Sends a request with the token; refreshes the token once when it has expired. While the API is away, what may
-    /// be sent twice is tried again, and so is what was never sent.
+    /// GET of bytes, as they come: a file of an instance.
+    pub(crate) async fn fetch(
+        &mut self,
+        path: &str,
+        build: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, Error> {
+        self.send(Method::GET, path, build).await
+    }
+
+    /// The next piece of an answer; none at its end.
+    pub(crate) async fn piece(&self, answer: &mut Response) -> Result<Option<bytes::Bytes>, Error> {
+        answer.chunk().await.map_err(|source| self.unreachable(source))
+    }
+
+    /// Sends any request, and gives any answer, refusals too.
+    pub(crate) async fn raw(
+        &mut self,
+        method: Method,
+        path: &str,
+        build: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, Error> {
+        self.send_any(method, path, build).await.map(|(answer, _)| answer)
+    }
+
+    /// A token that is good now: a new one.
+    pub(crate) async fn fresh_token(&mut self) -> Result<String, Error> {
+        if self.session.access_token.is_none() {
+            return Err(Error::NotLoggedIn);
+        }
+        self.refresh().await?;
+        self.session.access_token.clone().ok_or(Error::NotLoggedIn)
+    }
+
+    /// Sends a request with the token, and takes success alone.
     async fn send(
         &mut self,
         method: Method,
         path: &str,
         build: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Response, Error> {
+        let (answer, repeated) = self.send_any(method.clone(), path, build).await?;
+        match answer.status() {
+            status if status.is_success() => Ok(answer),
+            // The first time has removed it, though nobody heard of it.
+            StatusCode::NOT_FOUND if repeated && method == Method::DELETE => Ok(answer),
+            StatusCode::UNAUTHORIZED => Err(Error::Expired),
+            _ => Err(refusal(answer).await),
+        }
+    }
+
+    /// Sends a request with the token; refreshes the token once when it has expired. While the API is away, what may
+    /// be sent twice is tried again, and so is what was never sent; says whether it was.
+    async fn send_any(
+        &mut self,
+        method: Method,
+        path: &str,
+        build: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<(Response, bool), Error> {
         let repeatable = patience::is_repeatable(&method, path);
         let (mut refreshed, mut repeated) = (false, false);
         loop {
             let Some(token) = self.session.access_token.clone() else { return Err(Error::NotLoggedIn) };
             let request = self.http.request(method.clone(), self.url(path)).bearer_auth(token);
-            let (error, unsent) = match build(request).send().await {
-                Ok(answer) if patience::is_passing(answer.status()) => (refusal(answer).await, false),
+            match build(request).send().await {
+                Ok(answer) if patience::is_passing(answer.status()) => {
+                    let why = format!("it answers {}", answer.status());
+                    if !repeatable || !self.patience.again(&why).await {
+                        return Ok((answer, repeated));
+                    }
+                }
                 Ok(answer) => {
                     self.patience.answered();
-                    match answer.status() {
-                        status if status.is_success() => return Ok(answer),
-                        // The first time has removed it, though nobody heard of it.
-                        StatusCode::NOT_FOUND if repeated && method == Method::DELETE => return Ok(answer),
-                        StatusCode::UNAUTHORIZED if !refreshed => {
-                            self.refresh().await?;
-                            refreshed = true;
-                            continue;
-                        }
-                        StatusCode::UNAUTHORIZED => return Err(Error::Expired),
-                        _ => return Err(refusal(answer).await),
+                    if answer.status() != StatusCode::UNAUTHORIZED || refreshed {
+                        return Ok((answer, repeated));
                     }
+                    self.refresh().await?;
+                    refreshed = true;
+                    continue;
                 }
                 Err(error) => {
                     let unsent = error.is_connect();
-                    (self.unreachable(error), unsent)
+                    let error = self.unreachable(error);
+                    if !(unsent || repeatable) || !self.goes_on(&error).await {
+                        return Err(error);
+                    }
                 }
-            };
-            let may = error.is_passing() && (unsent || repeatable);
-            if !may || !self.patience.again(&error).await {
-                return Err(error);
             }
             repeated = true;
         }
@@ -148,7 +196,7 @@ impl Api {
 
     /// After a failure that may pass: pauses, tells the user once, and says whether to go on.
     pub(crate) async fn goes_on(&mut self, error: &Error) -> bool {
-        error.is_passing() && self.patience.again(error).await
+        error.is_passing() && self.patience.again(&crate::error::chain(error)).await
     }
 
     /// A multipart upload. `form` is asked for it anew when the token has to be refreshed. It is not sent again by
@@ -181,6 +229,7 @@ impl Api {
         let token = self.token(&form).await?;
         self.session.api = Some(self.base.clone());
         self.session.user = Some(user.to_owned());
+        self.session.know();
         self.keep(token)
     }
 
@@ -220,6 +269,12 @@ impl Api {
                 return Err(error);
             }
         }
+    }
+
+    /// GET of JSON that everybody may see.
+    pub(crate) async fn get_public<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        let answer = self.http.get(self.url(path)).send().await.map_err(|source| self.unreachable(source))?;
+        self.json(answer).await
     }
 
     /// GET without a token: to see whether there is an API at all.
@@ -265,6 +320,12 @@ async fn refusal(answer: Response) -> Error {
         Ok(body) if !body.errors.is_empty() => Error::Refused { status, detail: body.to_string() },
         _ => Error::NotAnApi { url, status },
     }
+}
+
+/// A path inside a path, escaped piece by piece.
+pub(crate) fn escape_path(path: &str) -> String {
+    let piece = |piece: &str| escape(piece).replace('+', "%20");
+    path.split('/').map(piece).collect::<Vec<_>>().join("/")
 }
 
 /// A value inside a query, escaped.

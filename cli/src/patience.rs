@@ -1,7 +1,7 @@
 //! Which requests may be sent again when the API is away for a moment, and for how long: a controller may be killed
 //! in the middle of a push, and another one, or its successor, goes on.
 
-use crate::{Error, output};
+use crate::output;
 use reqwest::{Method, StatusCode};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -52,12 +52,11 @@ impl Patience {
 
     /// The API failed: pauses and says that one may try again, or not to wait any longer. The user sees one line for
     /// each time that it is away.
-    pub(crate) async fn again(&mut self, why: &Error) -> bool {
+    pub(crate) async fn again(&mut self, why: &str) -> bool {
         let limit = self.limit();
         if self.away_since.is_none() {
             self.pause = PAUSES.0;
             if self.answered {
-                let why = crate::error::chain(why);
                 let why = why.lines().next().unwrap_or_default().trim_end_matches('.').to_owned();
                 output::note(&format!("The API is away, going on for up to {} s ({why})", limit.as_secs()));
             }
@@ -97,9 +96,9 @@ mod tests {
     async fn an_api_that_answered_is_waited_for_and_one_that_never_did_is_not() {
         let mut patience = Patience::default();
         assert_eq!(patience.limit(), UNKNOWN_LIMIT);
-        while patience.again(&Error::NotLoggedIn).await {}
+        while patience.again("no").await {}
         patience.answered();
         assert_eq!(patience.limit(), AWAY_LIMIT);
-        assert!(patience.again(&Error::NotLoggedIn).await);
+        assert!(patience.again("no").await);
     }
 }

@@ -11,3 +11,12 @@ ALTER TABLE builds ADD COLUMN lease_until TEXT;
 ALTER TABLE builds ADD COLUMN takeovers BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE packages ADD COLUMN owner TEXT;
 ALTER TABLE packages ADD COLUMN lease_until TEXT;
+
+-- Which indices of an app's version a node has taken.
+CREATE TABLE placements (
+    app_guid TEXT NOT NULL REFERENCES apps (guid) ON DELETE CASCADE,
+    idx      BIGINT NOT NULL,
+    version  TEXT NOT NULL,
+    at       TEXT NOT NULL,
+    PRIMARY KEY (app_guid, idx)
+);

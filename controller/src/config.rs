@@ -94,6 +94,9 @@ pub struct Config {
     pub advertisement_timeout_seconds: u64,
     /// Milliseconds to wait for nodes that may hold instances which were not found yet.
     pub find_timeout_ms: u64,
+    /// Seconds for which a node may be silent while it gives a file of an instance; more than `dea.files`
+    /// lets a followed file be.
+    pub files_timeout_seconds: u64,
     /// The largest upload of a package, in bytes.
     pub max_package_bytes: u64,
     /// The most that a package may unpack to, in bytes.
@@ -110,6 +113,8 @@ pub struct Config {
     pub packages_kept: u32,
     /// Droplets kept for each app, the current one besides.
     pub droplets_kept: u32,
+    /// The least characters of a password.
+    pub password_min_length: usize,
     /// Seconds for which an access token is good.
     pub access_token_seconds: u64,
     /// Seconds for which a refresh token is good.
@@ -172,6 +177,7 @@ impl Default for Config {
             start_answer_seconds: 10,
             advertisement_timeout_seconds: 10,
             find_timeout_ms: 1000,
+            files_timeout_seconds: 90,
             max_package_bytes: 1 << 30,
             max_unpacked_bytes: 4 << 30,
             max_package_entries: 200_000,
@@ -180,6 +186,8 @@ impl Default for Config {
             resource_max_bytes: 512 << 20,
             packages_kept: 5,
             droplets_kept: 5,
+            // Of our own choice; NIST SP 800-63B asks for 8 at least.
+            password_min_length: 8,
             access_token_seconds: 600,
             refresh_token_seconds: 30 * 24 * 3600,
             signed_url_seconds: 3600,
@@ -233,6 +241,7 @@ impl Config {
             ("stager_answer_seconds", self.stager_answer_seconds),
             ("start_answer_seconds", self.start_answer_seconds),
             ("advertisement_timeout_seconds", self.advertisement_timeout_seconds),
+            ("files_timeout_seconds", self.files_timeout_seconds),
             ("max_package_bytes", self.max_package_bytes),
             ("max_unpacked_bytes", self.max_unpacked_bytes),
             ("max_droplet_bytes", self.max_droplet_bytes),
@@ -244,6 +253,7 @@ impl Config {
             ("packages_kept", u64::from(self.packages_kept)),
             ("max_instances", u64::from(self.max_instances)),
             ("log_lines", self.log_lines as u64),
+            ("password_min_length", self.password_min_length as u64),
         ] {
             if number == 0 {
                 return wrong(key, "must be more than 0");

@@ -7,8 +7,10 @@
 use crate::{
     api::ApiError,
     context::{Context, Shared},
+    manifest::{RouteParts, duplicate_app},
     placement::{self, Need, NoPlace},
-    store::{self, AppRow, DropletRow},
+    quota,
+    store::{self, AppRow, DomainRow, DropletRow, RouteRow},
 };
 use cupola_protocol::{
     AppId, Version,
@@ -22,6 +24,9 @@ use tokio::time::Instant;
 
 /// The least pause between two rounds over all nodes.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
+
+/// How long a stop may take to reach the bus.
+const FLUSH: Duration = Duration::from_secs(1);
 
 /// What became of one try to place an instance.
 enum Tried {
@@ -43,7 +48,7 @@ impl Context {
         }
         let app = self.start_locked(app).await?;
         drop(lock);
-        self.place(&app, (0..app.instances()).collect());
+        self.place(&app, (0..app.instances()).collect(), String::new());
         Ok(app)
     }
 
@@ -57,7 +62,7 @@ impl Context {
             self.stop_instances(&app.id(), Some(old), None).await?;
         }
         drop(lock);
-        self.place(&app, (0..app.instances()).collect());
+        self.place(&app, (0..app.instances()).collect(), String::new());
         Ok(app)
     }
 
@@ -71,6 +76,7 @@ impl Context {
             self.log(&app.id(), Stream::Out, format!("Stopping app {}", app.name)).await;
         }
         self.standings.forget(&app.id());
+        store::forget_placements(&self.pool, &app.guid, 0).await?;
         // Also when it was stopped already: a node may have missed the first message.
         self.stop_instances(&app.id(), Some(app.version()), None).await?;
         self.tell_updated(&app.id()).await;
@@ -93,19 +99,20 @@ impl Context {
             app.disk_mb = store::number(disk.0);
         }
         self.check_size(&app)?;
-        store::update_app(&self.pool, &mut app).await?;
+        self.save_app(&mut app).await?;
         let after = app.instances();
         if before != after {
             let words = format!("Scaling app {} from {before} to {after} instances", app.name);
             self.log(&app.id(), Stream::Out, words).await;
         }
         if app.started() && after < before {
+            store::forget_placements(&self.pool, &app.guid, after).await?;
             self.stop_instances(&app.id(), Some(app.version()), Some((after..before).collect())).await?;
         }
         drop(lock);
         self.tell_updated(&app.id()).await;
         if app.started() && after > before {
-            self.place(&app, (before..after).collect());
+            self.place(&app, (before..after).collect(), String::new());
         }
         Ok(app)
     }
@@ -120,6 +127,48 @@ impl Context {
             self.bus.publish(&Update { droplet: app.id(), uris, version: None }).await?;
         }
         Ok(())
+    }
+
+    /// Writes an app as it stands, when it fits into the quotas of its space and organization.
+    pub(crate) async fn save_app(&self, app: &mut AppRow) -> Result<(), ApiError> {
+        let mut room = self.room(&app.space_guid).await?;
+        room.check_app(app).await?.map_err(|(owner, exceeded)| quota::refusal(owner, exceeded))?;
+        store::update_app(room.connection(), app).await?;
+        Ok(room.commit().await?)
+    }
+
+    /// The same for a new app.
+    pub(crate) async fn make_app(&self, app: &AppRow) -> Result<(), ApiError> {
+        let mut room = self.room(&app.space_guid).await?;
+        room.check_app(app).await?.map_err(|(owner, exceeded)| quota::refusal(owner, exceeded))?;
+        let made = store::insert_app(room.connection(), app).await;
+        made.map_err(|error| duplicate_app(error, &app.name))?;
+        Ok(room.commit().await?)
+    }
+
+    /// Makes a route, when it fits.
+    pub(crate) async fn make_route(&self, space: &str, route: &RouteParts) -> Result<RouteRow, ApiError> {
+        let mut room = self.room(space).await?;
+        room.check_route().await?.map_err(|(owner, exceeded)| quota::refusal(owner, exceeded))?;
+        match room.insert_route(&route.host, &route.path, &route.domain_guid).await {
+            Ok(row) => {
+                room.commit().await?;
+                Ok(row)
+            }
+            Err(error) if store::is_duplicate(&error) => {
+                drop(room);
+                let domain: Option<DomainRow> = store::get(&self.pool, "domains", &route.domain_guid).await?;
+                let domain = domain.map(|domain| domain.name).unwrap_or_default();
+                let uri = store::uri(&route.host, &domain, &route.path);
+                Err(ApiError::unprocessable(format!("Route already exists: {uri}.")))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The lock under which room in the quotas of a space is taken.
+    pub(crate) async fn room(&self, space: &str) -> Result<store::Room, ApiError> {
+        store::room(&self.pool, space).await?.ok_or_else(|| ApiError::not_found("Space"))
     }
 
     /// An app, or "not found".
@@ -164,8 +213,9 @@ impl Context {
         app.state = "STARTED".to_owned();
         app.version = Version::generate().to_string();
         app.started_at = store::now();
-        store::update_app(&self.pool, &mut app).await?;
+        self.save_app(&mut app).await?;
         store::forget_crashes(&self.pool, &app.guid).await?;
+        store::forget_placements(&self.pool, &app.guid, 0).await?;
         self.standings.forget(&app.id());
         // Marked before anyone can ask, so that no instance looks lost between here and its placing.
         for index in 0..app.instances() {
@@ -187,13 +237,18 @@ impl Context {
     ) -> Result<(), ApiError> {
         let stop = Stop { droplet: app.clone(), version, instances: None, indices, states: None };
         self.bus.publish(&stop).await?;
-        // On the server before the lock is free: what another controller sends next comes after it.
-        self.bus.flush().await?;
+        // On the server before the lock is free: what another controller sends next comes after it. Without a server
+        // it waits here in the client, and so do theirs.
+        match tokio::time::timeout(FLUSH, self.bus.flush()).await {
+            Ok(flushed) => flushed?,
+            Err(_) => tracing::warn!(%app, "the bus is away: a stop waits for it"),
+        }
         Ok(())
     }
 
-    /// Finds nodes for these indices, one after the other, without letting the caller wait.
-    pub(crate) fn place(self: &Shared, app: &AppRow, indices: Vec<u32>) {
+    /// Finds nodes for these indices, one after the other, without letting the caller wait. An index that somebody has
+    /// placed since a time (as rows have it; the empty text is before all) is not placed again.
+    pub(crate) fn place(self: &Shared, app: &AppRow, indices: Vec<u32>, since: String) {
         for index in &indices {
             self.standings.begin(&app.id(), &app.version(), *index);
         }
@@ -203,7 +258,7 @@ impl Context {
             for index in indices {
                 let problem = tokio::select! {
                     () = context.shutdown.cancelled() => return,
-                    problem = context.place_one(&id, &version, index, deadline) => problem,
+                    problem = context.place_one(&id, &version, index, &since, deadline) => problem,
                 };
                 context.standings.end(&id, &version, index, problem.clone());
                 if let Some(problem) = problem {
@@ -222,11 +277,12 @@ impl Context {
         app: &AppId,
         version: &Version,
         index: u32,
+        since: &str,
         deadline: Instant,
     ) -> Option<String> {
         let mut asked = false;
         loop {
-            let problem = match self.try_nodes(app, version, index).await {
+            let problem = match self.try_nodes(app, version, index, since).await {
                 Ok(Tried::Done) => return None,
                 Ok(Tried::Never(problem)) => return Some(problem.to_string()),
                 Ok(Tried::Later(problem)) if Instant::now() >= deadline => return Some(problem.to_string()),
@@ -250,7 +306,13 @@ impl Context {
     }
 
     /// Asks one node after the other, until one takes the instance.
-    async fn try_nodes(&self, id: &AppId, version: &Version, index: u32) -> Result<Tried, ApiError> {
+    async fn try_nodes(
+        &self,
+        id: &AppId,
+        version: &Version,
+        index: u32,
+        since: &str,
+    ) -> Result<Tried, ApiError> {
         let mut tried = BTreeSet::new();
         let mut last = String::new();
         for _ in 0..self.config.tries {
@@ -259,6 +321,9 @@ impl Context {
                 return Ok(Tried::Done);
             };
             if !app.started() || app.version() != *version || index >= app.instances() {
+                return Ok(Tried::Done);
+            }
+            if store::placed(&self.pool, &app.guid, &app.version, index, since).await? {
                 return Ok(Tried::Done);
             }
             let Some(droplet) = self.droplet_of(&app).await? else { return Ok(Tried::Done) };
@@ -280,6 +345,7 @@ impl Context {
             last = match self.bus.request(&dea::start_subject(&node), &start, timeout).await {
                 Ok(dea::StartReply { error: None, .. }) => {
                     self.nodes.reserve(&node, id, app.memory(), app.disk());
+                    store::record_placement(&self.pool, &app.guid, &app.version, index).await?;
                     tracing::info!(app = %id, index, %node, "placed an instance");
                     return Ok(Tried::Done);
                 }

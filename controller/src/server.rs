@@ -5,6 +5,7 @@ use crate::{
     auth::{Signer, Tokens, hash_password},
     blobs::Blobs,
     context::{Context, Shared},
+    files,
     instances::Standings,
     locks::Locks,
     logs::Logs,
@@ -111,6 +112,7 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
         standings: Standings::default(),
         tokens: Tokens::new(&token_secret, &config.domain, config.access_token_seconds),
         signer: Signer::new(&url_secret, config.signed_url_seconds),
+        files: files::client(&config)?,
         bulk: BulkCredentials {
             user: "bulk".to_owned(),
             password: bulk_password,

@@ -2,19 +2,25 @@
 //! know, and no statement is built from outside text. Columns are `TEXT` and `BIGINT`, nothing else: that is what
 //! the driver carries for both; a yes or no is a `BIGINT` that is read through [`Flag`].
 
+mod access;
 mod apps;
 mod leases;
 mod list;
 mod open;
+mod placements;
+mod quotas;
 mod routes;
 mod rows;
 mod settings;
 mod users;
 
+pub(crate) use access::*;
 pub(crate) use apps::*;
 pub(crate) use leases::*;
 pub(crate) use list::*;
 pub(crate) use open::{Shared, open};
+pub(crate) use placements::*;
+pub(crate) use quotas::*;
 pub(crate) use routes::*;
 pub(crate) use rows::*;
 pub(crate) use settings::*;

@@ -1,5 +1,11 @@
 //! A stager and nodes that behave as the real ones do on the bus and over HTTP, without containers.
 
+use axum::{
+    Router,
+    extract::{Query, State},
+    http::{StatusCode, Uri},
+    routing::get,
+};
 use cupola_bus::Bus;
 use cupola_protocol::{
     AppId, DeaId, InstanceId, Mebibytes, StagerId, Version,
@@ -20,7 +26,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 /// The stack of both.
 pub(crate) const STACK: &str = "bookworm";
 
-/// Stages apps that have a Procfile; its words say how it goes: `fail` fails, `hang` never ends.
+/// Stages apps that have a Procfile; its words say how it goes: `fail` fails, `hang` never ends, `hang once` does not
+/// end the first time.
 pub(crate) struct FakeStager {
     pub seen: Arc<Mutex<Vec<staging::Start>>>,
     _stop: DropGuard,
@@ -49,14 +56,27 @@ impl FakeStager {
                     () = token.cancelled() => return,
                     Some(_) = locates.next() => bus.publish(&ad).await.unwrap(),
                     Some(start) = starts.next() => {
-                        list.lock().unwrap().push(start.message.clone());
+                        let again = {
+                            let mut list = list.lock().unwrap();
+                            list.push(start.message.clone());
+                            list.iter().filter(|one| one.app_id == start.message.app_id).count() > 1
+                        };
                         let bus = bus.clone();
-                        tokio::spawn(async move { stage(&bus, start).await });
+                        tokio::spawn(async move { stage(&bus, start, again).await });
                     }
                 }
             }
         });
         Self { seen, _stop: stop.drop_guard() }
+    }
+}
+
+impl FakeStager {
+    /// Whether it was asked so many times, no more, each time under another name.
+    pub(crate) fn starts(&self, wanted: usize) -> Result<(), String> {
+        let seen = self.seen.lock().unwrap();
+        let names: std::collections::BTreeSet<_> = seen.iter().map(|start| start.task_id.clone()).collect();
+        if seen.len() == wanted && names.len() == wanted { Ok(()) } else { Err(format!("{names:?}")) }
     }
 }
 
@@ -76,7 +96,7 @@ fn reply(start: &staging::Start, done: bool) -> Reply {
     }
 }
 
-async fn stage(bus: &Bus, request: cupola_bus::Incoming<staging::Start>) {
+async fn stage(bus: &Bus, request: cupola_bus::Incoming<staging::Start>, again: bool) {
     let start = &request.message;
     request.reply(&reply(start, false)).await.unwrap();
     let client = reqwest::Client::new();
@@ -116,6 +136,7 @@ async fn stage(bus: &Bus, request: cupola_bus::Incoming<staging::Start>) {
     let answer = match command.as_str() {
         "" => failed("NoAppDetectedError", "no buildpack matches this app"),
         "hang" => return,
+        "hang once" if !again => return,
         "fail" => {
             // Late enough to have uploaded: what was sent must go again.
             upload(b"half a droplet".to_vec()).await;
@@ -158,6 +179,12 @@ pub(crate) struct Node {
     pub updates: Vec<dea::Update>,
     /// Refuses every start with these words.
     pub refuses: Option<String>,
+    /// Files of every instance, by path.
+    pub files: BTreeMap<String, String>,
+    /// Queries of requests for files, without what is signed.
+    pub asked: Vec<String>,
+    /// Where files are served.
+    files_at: String,
 }
 
 /// A node: fetches droplets, holds instances, answers, stops them.
@@ -177,6 +204,7 @@ impl FakeDea {
         let mut finds = bus.subscribe::<dea::FindDroplet>().await.unwrap();
         let mut updates = bus.subscribe::<dea::Update>().await.unwrap();
         let mut locates = bus.subscribe::<dea::Locate>().await.unwrap();
+        node.lock().unwrap().files_at = serve_files(node.clone()).await;
         let stop = CancellationToken::new();
         let token = stop.clone();
         let fake =
@@ -186,23 +214,26 @@ impl FakeDea {
         tokio::spawn(async move {
             loop {
                 tokio::select! {
+                    // A stop that came before a start is done before it, as on a wire.
+                    biased;
                     () = token.cancelled() => return,
+                    Some(stop) = stops.next() => {
+                        node.lock().unwrap().instances.retain(|one| !matches(one, &stop.message));
+                    }
                     Some(_) = locates.next() => bus.publish(&advertisement(&id, &node, memory)).await.unwrap(),
                     Some(start) = starts.next() => {
                         let answer = begin(&id, &node, memory, &start.message).await;
                         start.reply(&answer).await.unwrap();
                     }
-                    Some(stop) = stops.next() => {
-                        node.lock().unwrap().instances.retain(|one| !matches(one, &stop.message));
-                    }
                     Some(update) = updates.next() => node.lock().unwrap().updates.push(update.message),
                     Some(find) = finds.next() => {
                         let found: Vec<_> = {
                             let node = node.lock().unwrap();
-                            node.instances.iter().filter(|one| is_found(one, &find.message)).cloned().collect()
+                            let found = node.instances.iter().filter(|one| is_found(one, &find.message));
+                            found.map(|one| shown(&id, one, find.message.path.as_deref(), &node.files_at)).collect()
                         };
                         for one in found {
-                            find.reply(&shown(&id, &one)).await.unwrap();
+                            find.reply(&one).await.unwrap();
                         }
                     }
                 }
@@ -322,7 +353,32 @@ fn is_found(one: &Instance, find: &dea::FindDroplet) -> bool {
         && within(find.states.as_ref(), &one.state)
 }
 
-fn shown(id: &DeaId, one: &Instance) -> dea::FoundDroplet {
+/// Serves the files of a node, at addresses that say `hmac=good`.
+async fn serve_files(node: Arc<Mutex<Node>>) -> String {
+    let answer = async |Query(query): Query<BTreeMap<String, String>>,
+                        uri: Uri,
+                        State(node): State<Arc<Mutex<Node>>>| {
+        let mut node = node.lock().unwrap();
+        let path = query["path"].clone();
+        assert_eq!(query["hmac"], "good");
+        node.asked.push(uri.query().unwrap().split_once("hmac=good").unwrap().1.to_owned());
+        match node.files.get(&path) {
+            Some(content) => Ok(content.clone()),
+            None => Err((
+                StatusCode::NOT_FOUND,
+                format!("there is no file or directory {path:?} in the instance\n"),
+            )),
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap().to_string();
+    let routes = Router::new().route("/instance_paths/{instance}", get(answer)).with_state(node);
+    tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+    at
+}
+
+fn shown(id: &DeaId, one: &Instance, path: Option<&str>, files_at: &str) -> dea::FoundDroplet {
+    let signed = path.map(|path| format!("/instance_paths/{}?path={path}&timestamp=1&hmac=good", one.id));
     let stats = (one.state == InstanceState::Running).then(|| dea::InstanceStats {
         name: one.start.name.clone(),
         uris: one.start.uris.clone(),
@@ -349,5 +405,8 @@ fn shown(id: &DeaId, one: &Instance) -> dea::FoundDroplet {
         state_timestamp: 1.0,
         stats,
         exit_description: None,
+        staged: path.map(|_| format!("/{}", one.id)),
+        file_uri_v2: signed.as_ref().map(|signed| format!("http://{id}.apps.test{signed}")),
+        file_uri_direct: signed.map(|signed| format!("http://{files_at}{signed}")),
     }
 }

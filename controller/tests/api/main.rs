@@ -4,6 +4,7 @@
 mod acting;
 mod bits;
 mod fakes;
+mod files;
 mod login;
 mod platform;
 mod push;

@@ -61,7 +61,7 @@ impl Drop for Nats {
 
 /// A running controller.
 pub(crate) struct Platform {
-    pub nats: Nats,
+    pub nats: std::sync::Arc<Nats>,
     pub bus: Bus,
     _dir: TempDir,
     /// When the rows are there.
@@ -81,7 +81,7 @@ impl Platform {
 
     /// A platform with some keys changed.
     pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let nats = Nats::start();
+        let nats = std::sync::Arc::new(Nats::start());
         let bus = nats.connect().await;
         let dir = tempfile::tempdir().unwrap();
         let postgres = crate::ON_POSTGRES.then(PostgresServer::start);
@@ -117,6 +117,26 @@ impl Platform {
         platform
     }
 
+    /// Another controller on the same rows and blobs. Its token is the first one's: both take it.
+    pub(crate) async fn another(&self) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config { data_dir: dir.path().join("controller"), ..self.config.clone() };
+        let mut platform = Self {
+            nats: self.nats.clone(),
+            bus: self.nats.connect().await,
+            _dir: dir,
+            postgres: None,
+            config,
+            base: String::new(),
+            client: Client::new(),
+            token: self.token.clone(),
+            shutdown: CancellationToken::new(),
+            running: None,
+        };
+        platform.run().await;
+        platform
+    }
+
     async fn run(&mut self) {
         let server: Server = controller::bind(self.config.clone(), self.nats.connect().await)
             .await
@@ -142,11 +162,16 @@ impl Platform {
         self.run().await;
     }
 
-    /// Kills the controller where it stands, and starts another on the same data.
-    pub(crate) async fn die_and_return(&mut self) {
+    /// Kills the controller where it stands.
+    pub(crate) async fn kill(&mut self) {
         let running = self.running.take().expect("it runs");
         running.abort();
         let _ = running.await;
+    }
+
+    /// Kills the controller where it stands, and starts another on the same data.
+    pub(crate) async fn die_and_return(&mut self) {
+        self.kill().await;
         self.run().await;
     }
 
@@ -246,12 +271,18 @@ impl Platform {
         let wish = json!({"type": "bits", "relationships": {"app": {"data": {"guid": app}}}});
         let package = self.post("/v3/packages", wish).await;
         let guid = package["guid"].as_str().unwrap().to_owned();
+        let (status, answer) = self.upload_to(&guid, zip, resources).await;
+        (guid, status, answer)
+    }
+
+    /// Uploads bits to a package.
+    pub(crate) async fn upload_to(&self, guid: &str, zip: Vec<u8>, resources: Value) -> (StatusCode, Value) {
         let bits = multipart::Part::bytes(zip).file_name("package.zip");
         let form = multipart::Form::new().text("resources", resources.to_string()).part("bits", bits);
         let request = self.request(Method::POST, &format!("/v3/packages/{guid}/upload")).multipart(form);
         let answer = request.send().await.unwrap();
         let status = answer.status();
-        (guid, status, answer.json().await.unwrap())
+        (status, answer.json().await.unwrap())
     }
 
     /// Stages a package; gives the build when it has ended.

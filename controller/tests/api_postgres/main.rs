@@ -1,4 +1,5 @@
-//! The suite of `tests/api` once more, with the rows in a real PostgreSQL.
+//! The suite of `tests/api` once more, with the rows in a real PostgreSQL; and what only that allows: several
+//! controllers.
 
 #[path = "../api/acting.rs"]
 mod acting;
@@ -6,6 +7,8 @@ mod acting;
 mod bits;
 #[path = "../api/fakes.rs"]
 mod fakes;
+#[path = "../api/files.rs"]
+mod files;
 #[path = "../api/login.rs"]
 mod login;
 #[path = "../api/platform.rs"]
@@ -16,6 +19,8 @@ mod push;
 mod recovery;
 #[path = "../api/refusals.rs"]
 mod refusals;
+#[path = "../api/several.rs"]
+mod several;
 
 /// Where the rows are.
 const ON_POSTGRES: bool = true;

@@ -2,8 +2,10 @@
 
 use cupola_bus::Bus;
 use cupola_protocol::{
-    AppId, DeaId, InstanceId, Mebibytes, Version,
-    dea::{Heartbeat, InstanceState, Limits, Start, StartReply, default_partition, start_subject},
+    AppId, DeaId, InstanceId, Mebibytes, Subject, Version,
+    dea::{
+        FindDroplet, Heartbeat, InstanceState, Limits, Start, StartReply, default_partition, start_subject,
+    },
     droplet::Exited,
     logs,
     router::Register,
@@ -13,6 +15,7 @@ use sha2::{Digest, Sha256};
 use std::{
     fs,
     net::TcpListener as StdListener,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
@@ -33,7 +36,17 @@ const CONTAINER_NETWORK: &str = "10.249.0.0/16";
 /// The app: a web server that does what its path says.
 const APP: &str = include_str!("app.py");
 
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long the tests wait for what must come. An emulated processor is given more: the virtual machine's runner says
+/// how many times as much.
+fn patience() -> Duration {
+    Duration::from_secs(20) * slowness()
+}
+
+/// How many times as long as on real hardware things may take here.
+fn slowness() -> u32 {
+    std::env::var("CUPOLA_SLOWNESS")
+        .map_or(1, |text| text.parse().expect("CUPOLA_SLOWNESS is a whole number"))
+}
 
 /// A child process that ends with the test.
 pub(crate) struct Ends(Child);
@@ -87,7 +100,7 @@ impl Scene {
         listen(&bus, &heard).await;
         let socket = data.path().join("warden.sock");
         let warden_process = start_warden(data.path(), &socket);
-        let warden = warden_client::Client::new(&socket).with_patience(PATIENCE);
+        let warden = warden_client::Client::new(&socket).with_patience(patience());
         warden.ping().await.expect("the warden answers");
         let config = Config {
             data_dir: data.path().to_owned(),
@@ -167,7 +180,7 @@ impl Scene {
             cc_partition: default_partition(),
             env: env.iter().map(|pair| (*pair).to_owned()).collect(),
             start_command: None,
-            health_check_timeout: Some(30),
+            health_check_timeout: Some(30 * u64::from(slowness())),
             health_check_type: None,
             health_check_http_endpoint: None,
             vcap_application: serde_json::Map::new(),
@@ -177,7 +190,7 @@ impl Scene {
 
     pub(crate) async fn ask(&self, message: &Start) -> StartReply {
         let id = DeaId::new(fs::read_to_string(self.data.path().join("dea/id")).unwrap());
-        self.bus.request(&start_subject(&id), message, PATIENCE).await.unwrap()
+        self.bus.request(&start_subject(&id), message, patience()).await.unwrap()
     }
 
     /// Starts an instance and waits until it runs; gives it and the address of its route.
@@ -193,6 +206,40 @@ impl Scene {
         self.heard(|heard| assert!(is(heard, &instance, InstanceState::Running), "{:?}", heard.exits));
         println!("from the message to healthy: {} ms", begun.elapsed().as_millis());
         (instance.clone(), self.route(&instance).await)
+    }
+
+    /// What the agent serves at a path of an instance: status and content.
+    pub(crate) async fn read(&self, instance: &InstanceId, path: &str) -> (u16, String) {
+        let answer = self.open(instance, path, "", None).await;
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    /// The agent's answer at the signed address of a path, with more in its query, and for a part.
+    pub(crate) async fn open(
+        &self,
+        instance: &InstanceId,
+        path: &str,
+        more: &str,
+        range: Option<&str>,
+    ) -> reqwest::Response {
+        let find = FindDroplet {
+            droplet: "app".into(),
+            version: None,
+            instances: Some(vec![instance.clone()]),
+            indices: None,
+            states: None,
+            include_stats: false,
+            path: Some(path.to_owned()),
+        };
+        let found = self.bus.request_replies(&Subject::of::<FindDroplet>(), &find).await.unwrap();
+        let found = found.collect(PATIENCE, |found| !found.is_empty()).await;
+        let url = found.first().and_then(|found| found.file_uri_direct.clone()).expect("an address");
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let mut request = client.get(format!("{url}{more}"));
+        if let Some(range) = range {
+            request = request.header("range", range);
+        }
+        request.send().await.unwrap()
     }
 
     /// The address at which a router would reach it.
@@ -230,7 +277,7 @@ impl Scene {
     }
 
     pub(crate) async fn nothing_is_left(&self) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         while !self.warden.list().await.unwrap().is_empty() {
             assert!(Instant::now() < deadline, "a container is left");
             sleep(Duration::from_millis(20)).await;
@@ -238,7 +285,7 @@ impl Scene {
     }
 
     pub(crate) async fn wait(&self, what: &str, mut condition: impl FnMut(&Heard) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         while !condition(&self.heard.lock().unwrap()) {
             if Instant::now() > deadline {
                 let heard = self.heard.lock().unwrap();
@@ -261,16 +308,18 @@ fn is(heard: &Heard, instance: &InstanceId, state: InstanceState) -> bool {
     })
 }
 
+fn client() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().timeout(patience()).build().unwrap()
+}
+
 /// Asks the app.
 pub(crate) async fn get(url: &str, path: &str) -> String {
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
-    client.get(format!("{url}{path}")).send().await.unwrap().text().await.unwrap()
+    client().get(format!("{url}{path}")).send().await.unwrap().text().await.unwrap()
 }
 
 /// Asks the app, which may not live to answer.
 pub(crate) async fn poke(url: &str, path: &str) {
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
-    let _ = client.get(format!("{url}{path}")).send().await;
+    let _ = client().get(format!("{url}{path}")).send().await;
 }
 
 fn rustix_is_root() -> bool {
@@ -279,7 +328,7 @@ fn rustix_is_root() -> bool {
 }
 
 async fn connect(config: &cupola_bus::Config) -> Bus {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience();
     loop {
         match Bus::connect(config, "test").await {
             Ok(bus) => return bus,
@@ -355,6 +404,11 @@ fn make_droplet(data: &Path, ballast: usize) -> Vec<u8> {
     .take(ballast)
     .collect();
     fs::write(staged.join("app/ballast"), noise).unwrap();
+    // Links out of the home: to a file of the container, and to one that is on the host alone.
+    symlink("/etc/passwd", staged.join("app/passwd")).unwrap();
+    symlink("/", staged.join("app/root")).unwrap();
+    fs::write(data.join("secret"), "of the host").unwrap();
+    symlink(data.join("secret"), staged.join("app/secret")).unwrap();
     fs::write(staged.join("profile.d/greet.sh"), "export FROM_PROFILE=yes\n").unwrap();
     fs::write(
         staged.join("staging_info.yml"),

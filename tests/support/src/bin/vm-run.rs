@@ -20,7 +20,7 @@ struct Arguments {
     #[arg(long)]
     rebuild: bool,
     /// Seconds that one test may take.
-    #[arg(long, default_value_t = 120)]
+    #[arg(long, default_value_t = 300)]
     test_timeout: u64,
     /// Seconds that the machine may take, boot included.
     #[arg(long, default_value_t = 1200)]

@@ -18,6 +18,9 @@ const HOST_ONLY: &str = include_str!("../../vm/host-only.txt");
 /// What binaries of the tests that may run here are called.
 const PREFIX: &str = "privileged";
 const INIT_TARGET: &str = "x86_64-unknown-linux-gnu";
+/// How many times as long as on the host things may take: what tests multiply their patience by. An instruction of the
+/// emulated processor takes about ten times as long.
+const SLOWNESS: u32 = 10;
 /// Free space on the disk, for what tests write beside their fixtures.
 const SPARE_BYTES: u64 = 256 << 20;
 
@@ -153,7 +156,7 @@ pub(super) fn pack(workspace: &Workspace, cache: &Path, options: &Options) -> Re
         binds += &format!("{}\n", outside.display());
     }
     let mut environment = format!(
-        "VM_VERBOSE={}\nVM_TEST_TIMEOUT={}\nRUST_BACKTRACE=1\nCARGO_TARGET_DIR={}\nWARDEN_INIT={}\nCUPOLA_CACHE={}\n",
+        "VM_VERBOSE={}\nVM_TEST_TIMEOUT={}\nRUST_BACKTRACE=1\nCUPOLA_SLOWNESS={SLOWNESS}\nCARGO_TARGET_DIR={}\nWARDEN_INIT={}\nCUPOLA_CACHE={}\n",
         u8::from(options.verbose),
         options.test_timeout.as_secs(),
         workspace.target.display(),
