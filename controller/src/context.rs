@@ -8,6 +8,7 @@ use crate::{
     locks::Locks,
     logs::Logs,
     nodes::{Nodes, Stagers},
+    services::Services,
     store::Pool,
 };
 use cupola_bus::Bus;
@@ -51,6 +52,7 @@ pub(crate) struct Context {
     /// Since when.
     pub begun: Instant,
     pub locks: Locks,
+    pub services: Services,
     /// One permit per password that is being checked: each takes 19 MiB and a core.
     pub checking: Semaphore,
 }

@@ -254,6 +254,7 @@ impl Context {
             app.environment().iter().map(|(name, value)| format!("{name}={value}")).collect();
         environment.push(format!("CF_STACK={}", build.stack));
         let cache = format!("/internal/caches/{}", app.guid);
+        let bound = self.bound_to(&app.guid).await?;
         Ok(Start {
             app_id: app.id(),
             // The stager may still be ending the last try.
@@ -262,7 +263,7 @@ impl Context {
                 again => TaskId::new(format!("{}-{again}", build.guid)),
             },
             properties: Properties {
-                services: Vec::new(),
+                services: bound.services,
                 environment,
                 meta: Meta { command: app.command.clone() },
                 buildpack: store::names(&build.buildpacks).into_iter().next(),
@@ -277,7 +278,7 @@ impl Context {
             disk_limit: store::mebibytes(build.disk_mb),
             app_disk_limit: Some(app.disk()),
             timeout: Some(self.config.staging_timeout_seconds),
-            egress_network_rules: Vec::new(),
+            egress_network_rules: bound.egress,
         })
     }
 

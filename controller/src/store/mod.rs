@@ -11,6 +11,7 @@ mod placements;
 mod quotas;
 mod routes;
 mod rows;
+mod services;
 mod settings;
 mod users;
 
@@ -23,6 +24,7 @@ pub(crate) use placements::*;
 pub(crate) use quotas::*;
 pub(crate) use routes::*;
 pub(crate) use rows::*;
+pub(crate) use services::*;
 pub(crate) use settings::*;
 pub(crate) use users::*;
 

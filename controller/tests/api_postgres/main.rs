@@ -5,12 +5,16 @@
 mod acting;
 #[path = "../api/bits.rs"]
 mod bits;
+#[path = "../api/broker.rs"]
+mod broker;
 #[path = "../api/fakes.rs"]
 mod fakes;
 #[path = "../api/files.rs"]
 mod files;
 #[path = "../api/login.rs"]
 mod login;
+#[path = "../api/orphans.rs"]
+mod orphans;
 #[path = "../api/platform.rs"]
 mod platform;
 #[path = "../api/push.rs"]
@@ -19,6 +23,8 @@ mod push;
 mod recovery;
 #[path = "../api/refusals.rs"]
 mod refusals;
+#[path = "../api/services.rs"]
+mod services;
 #[path = "../api/several.rs"]
 mod several;
 
