@@ -117,7 +117,8 @@ fn a_push_goes_on_when_the_controller_is_away_for_a_moment() {
             let developer = Developer::new();
             let folder = developer.home.path().join("app");
             fs::create_dir(&folder).unwrap();
-            fs::write(folder.join("index.html"), "hello").unwrap();
+            // Large enough that the platform is asked whether it has the file.
+            fs::write(folder.join("index.html"), vec![b'x'; 100_000]).unwrap();
             let request = request.trim_end();
             // Something answers first: an API that never did is not waited for.
             developer.fake.platform().lost.push((request, handled));

@@ -63,15 +63,15 @@ impl Drop for Nats {
 pub(crate) struct Platform {
     pub nats: std::sync::Arc<Nats>,
     pub bus: Bus,
-    _dir: TempDir,
+    pub _dir: TempDir,
     /// When the rows are there.
     pub postgres: Option<PostgresServer>,
     pub config: Config,
     pub base: String,
     pub client: Client,
     pub token: String,
-    shutdown: CancellationToken,
-    running: Option<JoinHandle<Result<(), Error>>>,
+    pub shutdown: CancellationToken,
+    pub running: Option<JoinHandle<Result<(), Error>>>,
 }
 
 impl Platform {
@@ -117,27 +117,7 @@ impl Platform {
         platform
     }
 
-    /// Another controller on the same rows and blobs. Its token is the first one's: both take it.
-    pub(crate) async fn another(&self) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let config = Config { data_dir: dir.path().join("controller"), ..self.config.clone() };
-        let mut platform = Self {
-            nats: self.nats.clone(),
-            bus: self.nats.connect().await,
-            _dir: dir,
-            postgres: None,
-            config,
-            base: String::new(),
-            client: Client::new(),
-            token: self.token.clone(),
-            shutdown: CancellationToken::new(),
-            running: None,
-        };
-        platform.run().await;
-        platform
-    }
-
-    async fn run(&mut self) {
+    pub(crate) async fn run(&mut self) {
         let server: Server = controller::bind(self.config.clone(), self.nats.connect().await)
             .await
             .expect("the controller binds");

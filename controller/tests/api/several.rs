@@ -5,13 +5,37 @@ use crate::{
     fakes::{FakeDea, FakeStager},
     platform::{PATIENCE, Platform, zip},
 };
+use controller::Config;
 use cupola_protocol::{Version, health::StartInstance};
-use reqwest::Method;
+use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, time::Duration};
 use testkit::{S3Server, eventually};
+use tokio_util::sync::CancellationToken;
 
 const MANIFEST: &str = "applications:\n- name: one\n  no-route: true\n  memory: 16M\n";
+
+impl Platform {
+    /// Another controller on the same rows and blobs. Its token is the first one's: both take it.
+    pub(crate) async fn another(&self) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config { data_dir: dir.path().join("controller"), ..self.config.clone() };
+        let mut platform = Self {
+            nats: self.nats.clone(),
+            bus: self.nats.connect().await,
+            _dir: dir,
+            postgres: None,
+            config,
+            base: String::new(),
+            client: Client::new(),
+            token: self.token.clone(),
+            shutdown: CancellationToken::new(),
+            running: None,
+        };
+        platform.run().await;
+        platform
+    }
+}
 
 async fn with_store() -> (S3Server, Platform) {
     let store = S3Server::start().await;
@@ -220,7 +244,8 @@ async fn a_lost_database_is_a_503_and_everything_goes_on_when_it_is_back() {
     let node = FakeDea::start(&first.bus, "dea-1", 1000).await;
     let app = first.push(MANIFEST, "one").await;
     node.until_indices(&[0]).await;
-    let stager_app = first.push(&MANIFEST.replace("one", "two"), "two").await;
+    let other = first.push(&MANIFEST.replace("one", "two"), "two").await;
+    node.until_indices(&[0, 0]).await;
     let mut server = first.postgres.take().unwrap();
     server.stop();
     for platform in [&first, &second] {
@@ -248,9 +273,9 @@ async fn a_lost_database_is_a_503_and_everything_goes_on_when_it_is_back() {
             if status.is_success() { Ok(()) } else { Err(answer.to_string()) }
         })
         .await;
-        platform.post(&format!("/v3/apps/{stager_app}/actions/restart"), Value::Null).await;
+        platform.post(&format!("/v3/apps/{other}/actions/restart"), Value::Null).await;
     }
-    second.until_states(&stager_app, &["RUNNING"]).await;
+    second.until_states(&other, &["RUNNING"]).await;
 }
 
 #[tokio::test]
@@ -285,11 +310,13 @@ async fn a_sweep_leaves_what_is_being_added_and_removes_what_nothing_names() {
         }
     };
     let starts = async {
+        let mut others = Vec::new();
         for _ in 0..3 {
-            drop(first.another().await);
+            others.push(first.another().await);
         }
+        others
     };
-    tokio::join!(upload, starts);
+    let ((), _others) = tokio::join!(upload, starts);
     eventually(PATIENCE, async || if orphan.exists() { Err("the orphan is there") } else { Ok(()) }).await;
     let packages = first.get(&format!("/v3/apps/{app}/packages?states=READY")).await;
     for package in packages["resources"].as_array().unwrap() {
