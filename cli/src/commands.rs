@@ -15,6 +15,7 @@ mod platform;
 mod rename;
 mod routes;
 mod scale;
+mod services;
 mod target;
 
 use crate::{Error, api::Api, push, session::Session};
@@ -133,6 +134,8 @@ pub enum Command {
     #[command(flatten)]
     Domains(domains::DomainCommand),
     #[command(flatten)]
+    Services(services::ServiceCommand),
+    #[command(flatten)]
     Platform(platform::PlatformCommand),
 }
 
@@ -163,6 +166,7 @@ impl Command {
             Self::Instances(command) => command.run().await,
             Self::Routes(command) => command.run().await,
             Self::Domains(command) => command.run().await,
+            Self::Services(command) => command.run().await,
             Self::Platform(command) => command.run().await,
         }
     }
