@@ -126,12 +126,16 @@ pub enum Command {
         /// The variable
         variable: String,
     },
+    /// Instances of an app
     #[command(flatten)]
     Instances(instances::InstanceCommand),
+    /// Routes of the space
     #[command(flatten)]
     Routes(routes::RouteCommand),
+    /// Domains of the platform
     #[command(flatten)]
     Domains(domains::DomainCommand),
+    /// The platform and the session
     #[command(flatten)]
     Platform(platform::PlatformCommand),
 }
