@@ -127,14 +127,19 @@ pub enum Command {
         /// The variable
         variable: String,
     },
+    /// Instances of an app
     #[command(flatten)]
     Instances(instances::InstanceCommand),
+    /// Routes of the space
     #[command(flatten)]
     Routes(routes::RouteCommand),
+    /// Domains of the platform
     #[command(flatten)]
     Domains(domains::DomainCommand),
+    /// Services
     #[command(flatten)]
     Services(services::ServiceCommand),
+    /// The platform and the session
     #[command(flatten)]
     Platform(platform::PlatformCommand),
 }
