@@ -47,9 +47,7 @@ pub enum Error {
     #[error("cannot use the stacks of this node")]
     Stacks(#[source] rootfs::Error),
     /// The file server cannot listen.
-    #[error(
-        "cannot serve the files of instances at {address}: set dea.files.port to a free port, and dea.host to an address of this machine"
-    )]
+    #[error("cannot serve the files of instances at {address}: set dea.files.port to a port that is free")]
     Listen {
         /// The address.
         address: std::net::SocketAddr,

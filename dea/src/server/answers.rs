@@ -95,8 +95,18 @@ impl Core {
     }
 
     fn stop(&self, stop: &Stop) {
-        for instance in self.matching(Filter::from(stop)) {
+        let filter = Filter::from(stop);
+        for instance in self.matching(filter) {
             instance.tell(Command::Stop(ExitReason::Stopped));
+        }
+        if filter.is_all_of_app() {
+            // That is an app's end, and of what it has left.
+            let (node, app) = (self.node.clone(), stop.droplet.clone());
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = node.crashes.forget_app(&app) {
+                    tracing::warn!(%app, error = &error as &dyn std::error::Error, "cannot forget crashes");
+                }
+            });
         }
     }
 
