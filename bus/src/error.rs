@@ -83,6 +83,17 @@ pub enum Error {
         /// How long was waited.
         timeout: Duration,
     },
+    /// The server has no JetStream, which keeps leases.
+    #[error(
+        "the NATS server has no JetStream, which a lease needs: give its configuration a section `jetstream {{ store_dir: ... }}`"
+    )]
+    NoJetStream,
+    /// A lease cannot be kept like that.
+    #[error("no lease can be kept like that: {problem}")]
+    LeaseConfig {
+        /// What is wrong.
+        problem: String,
+    },
     /// The connection is closed for good.
     #[error("the connection to NATS is closed")]
     Closed,

@@ -28,6 +28,12 @@ pub struct Incoming<M> {
     bus: Bus,
 }
 
+impl<M> std::fmt::Debug for Subscription<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subscription").finish_non_exhaustive()
+    }
+}
+
 impl<M: Message> Subscription<M> {
     /// The next message; `None` when the connection is closed for good.
     pub async fn next(&mut self) -> Option<Incoming<M>> {

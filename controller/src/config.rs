@@ -1,6 +1,6 @@
 //! What can be set.
 
-use crate::Error;
+use crate::{Error, services::ServicesConfig};
 use cupola_protocol::Mebibytes;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -119,6 +119,8 @@ pub struct Config {
     pub job_seconds: u64,
     /// Seconds that open requests get at shutdown.
     pub shutdown_seconds: u64,
+    /// Service brokers.
+    pub services: ServicesConfig,
 }
 
 impl Default for Config {
@@ -179,6 +181,7 @@ impl Default for Config {
             register_seconds: 20,
             job_seconds: 3600,
             shutdown_seconds: 10,
+            services: ServicesConfig::default(),
         }
     }
 }
@@ -235,6 +238,9 @@ impl Config {
             if number == 0 {
                 return wrong(key, "must be more than 0");
             }
+        }
+        if let Some((key, reason)) = self.services.wrong() {
+            return wrong(key, reason);
         }
         if self.default_disk_mb > self.max_disk_mb {
             return wrong("default_disk_mb", "must not be more than max_disk_mb");

@@ -200,7 +200,12 @@ impl Actual {
             let gone: Vec<InstanceId> =
                 self.instances.iter().filter(|(_, seen)| seen.dea == dea).map(|(id, _)| id.clone()).collect();
             for id in gone {
+                let slot = self.instances.get(&id).map(|seen| slot_of(&seen.beat));
                 self.remove(&id, now);
+                // The agent's own grace is over: what was on it is started elsewhere at once, unless it is there already.
+                if let Some(slot) = slot.filter(|slot| self.vacated.contains_key(slot)) {
+                    self.moved.insert(slot, now);
+                }
             }
         }
         let memory = config.crash_memory();
@@ -224,6 +229,21 @@ impl Actual {
                 self.stops.insert(instance.clone(), now);
             }
         }
+    }
+
+    /// Remembers a start that another health manager has asked for.
+    pub fn start_asked(&mut self, slot: Slot, now: Moment) {
+        self.starts.insert(slot, now);
+    }
+
+    /// Remembers a stop that another health manager has asked for.
+    pub fn stop_asked(&mut self, instance: InstanceId, now: Moment) {
+        self.stops.insert(instance, now);
+    }
+
+    /// How many agents are heard, and when the last heartbeat came.
+    pub fn agents(&self) -> (usize, Option<Moment>) {
+        (self.deas.len(), self.deas.values().max().copied())
     }
 
     /// Whether it may be acted on: heartbeats were heard for long enough, and some agent lives.

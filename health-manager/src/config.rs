@@ -38,6 +38,15 @@ pub struct Config {
     pub max_backoff_seconds: f64,
     /// Most starts that are asked for in one comparison.
     pub starts_per_pass: usize,
+    /// Whether several health managers share a lease, so that one acts. It needs JetStream in NATS. Without it this
+    /// one always acts, and must be the only one.
+    pub lease: bool,
+    /// How long after the death of the one that acts another takes over.
+    pub lease_seconds: f64,
+    /// NATS servers that keep the lease: 1 on one server, 3 in a cluster.
+    pub lease_replicas: usize,
+    /// The status page.
+    pub status: cupola_status::Config,
 }
 
 impl Default for Config {
@@ -59,6 +68,10 @@ impl Default for Config {
             backoff_seconds: 30.0,
             max_backoff_seconds: 960.0,
             starts_per_pass: 60,
+            lease: true,
+            lease_seconds: 8.0,
+            lease_replicas: 1,
+            status: cupola_status::Config::default(),
         }
     }
 }
@@ -79,6 +92,7 @@ impl Config {
             ("analysis_seconds", self.analysis_seconds, true),
             ("backoff_seconds", self.backoff_seconds, false),
             ("max_backoff_seconds", self.max_backoff_seconds, false),
+            ("lease_seconds", self.lease_seconds, true),
         ];
         for (key, value, positive) in times {
             if !(0.0..=1e9).contains(&value) || (positive && value == 0.0) {

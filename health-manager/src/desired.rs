@@ -61,6 +61,11 @@ impl Desired {
         self.as_of.is_some_and(|as_of| now.saturating_sub(as_of) <= seconds(config.desired_freshness_seconds))
     }
 
+    /// When the last complete read began.
+    pub fn as_of(&self) -> Option<Moment> {
+        self.as_of
+    }
+
     /// Whether the last read began after this moment: what was first seen later may be newer than the read.
     pub fn read_after(&self, moment: Moment) -> bool {
         self.as_of.is_some_and(|as_of| as_of > moment)

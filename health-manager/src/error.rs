@@ -14,6 +14,19 @@ pub enum Error {
     /// A subscription could not be made.
     #[error("the health manager cannot listen on the bus")]
     Subscribe(#[source] cupola_bus::Error),
+    /// The server has no JetStream.
+    #[error(
+        "several health managers share a lease, which needs JetStream, and NATS has none: turn it on (`jetstream \
+         {{ store_dir: ... }}` in its configuration), or set health_manager.lease = false when this is the only \
+         health manager"
+    )]
+    NoJetStream,
+    /// The lease cannot be kept.
+    #[error("the health manager cannot share a lease (keys health_manager.lease_seconds and lease_replicas)")]
+    Lease(#[source] cupola_bus::Error),
+    /// The status page cannot be served.
+    #[error("the health manager cannot show its status")]
+    Status(#[source] cupola_status::Error),
     /// The connection to the bus is closed for good.
     #[error("the health manager has lost the bus for good")]
     BusClosed,

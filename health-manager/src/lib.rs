@@ -5,6 +5,8 @@
 //! - [`desired`]: what should run, as the controller gives it out
 //! - [`actual`]: what runs, as heartbeats and exits tell it
 //! - [`decide`]: the difference of the two, without I/O and without a clock
+//! - [`picture`]: the same difference in figures; `figures`: what is shown of it
+//! - `duty`: whether this one acts, or another that holds the lease
 //! - `fetch`: reads the desired state over HTTP
 //! - `server`: the one task that owns both states
 //!
@@ -15,8 +17,11 @@ pub mod actual;
 mod config;
 pub mod decide;
 pub mod desired;
+mod duty;
 mod error;
 mod fetch;
+mod figures;
+pub mod picture;
 mod server;
 
 pub use config::Config;

@@ -2,26 +2,30 @@
 
 use crate::{
     Config, Error, Moment,
-    actual::Actual,
+    actual::{Actual, Slot},
     config::seconds,
     decide::{Decision, StopReason, decide},
     desired::Desired,
+    duty::Duty,
     fetch::Fetcher,
+    figures::{self, Figures},
+    picture::Picture,
 };
-use cupola_bus::{Bus, Subscription};
+use cupola_bus::{Bus, Keeper, Subscription};
 use cupola_protocol::{
     AppId,
-    component::{Announce, Discover},
     controller::DesiredApp,
     dea::Heartbeat,
     droplet::{Exited, Updated},
     health::{AppState, AppStateRequest, CrashCount, StartInstance, Started, StopInstance},
 };
+use cupola_status::{Identity, Page, Questions};
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +34,9 @@ const GATHER: Duration = Duration::from_millis(50);
 
 /// First pause after a failed read of the desired state; it doubles up to the normal period.
 const FIRST_FETCH_RETRY: Duration = Duration::from_millis(500);
+
+/// How long giving up the lease may take at the end; then it runs out by itself.
+const GIVE_UP: Duration = Duration::from_secs(5);
 
 /// A complete read of the desired state, and when it began.
 type Read = (BTreeMap<AppId, DesiredApp>, Moment);
@@ -43,22 +50,47 @@ pub struct Server {
     exits: Subscription<Exited>,
     updates: Subscription<Updated>,
     states: Subscription<AppStateRequest>,
-    discovers: Subscription<Discover>,
+    /// What the one that acts asks for: its effects are under way for all.
+    starts: Subscription<StartInstance>,
+    stops: Subscription<StopInstance>,
+    duty: Duty,
+    keeper: Option<Keeper>,
+    page: Page,
+    questions: Questions,
+    figures: Arc<Figures>,
 }
 
 /// Checks the configuration and subscribes.
 ///
 /// # Errors
-/// [`Error::Config`] for a key that cannot be used, [`Error::Subscribe`] when the bus refuses.
+/// [`Error::Config`] for a key that cannot be used, [`Error::Subscribe`] when the bus refuses,
+/// [`Error::NoJetStream`] when a lease is to be shared and NATS cannot keep one.
 pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
     config.validate()?;
     let fetcher = Fetcher::new(&config, bus.clone())?;
+    let id = AppId::generate().to_string();
+    let (duty, keeper) = Duty::begin(&config, &bus, &format!("{}-{id}", config.index)).await?;
+    let identity = Identity {
+        name: "health_manager",
+        kind: "HealthManager",
+        index: config.index,
+        id,
+        historic: figures::historic,
+    };
+    let (page, questions) =
+        Page::bind(&config.status, identity, &config, &bus).await.map_err(Error::Status)?;
     let server = Server {
         heartbeats: bus.subscribe().await.map_err(Error::Subscribe)?,
         exits: bus.subscribe().await.map_err(Error::Subscribe)?,
         updates: bus.subscribe().await.map_err(Error::Subscribe)?,
         states: bus.subscribe().await.map_err(Error::Subscribe)?,
-        discovers: bus.subscribe().await.map_err(Error::Subscribe)?,
+        starts: bus.subscribe().await.map_err(Error::Subscribe)?,
+        stops: bus.subscribe().await.map_err(Error::Subscribe)?,
+        figures: Arc::new(page.figures(Figures::new)),
+        duty,
+        keeper,
+        page,
+        questions,
         config,
         bus,
         fetcher,
@@ -69,12 +101,22 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
 }
 
 impl Server {
+    /// Where its status page is.
+    pub fn status_addr(&self) -> SocketAddr {
+        self.page.addr()
+    }
+
     /// Runs until `shutdown`.
     ///
     /// # Errors
     /// [`Error::BusClosed`] when the bus is gone for good.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), Error> {
         let begun = Instant::now();
+        let _status = self.page.serve();
+        // Ended after the last wish, and not by the same signal: whoever takes over must find us silent.
+        let lease_end = CancellationToken::new();
+        let _lease_end = lease_end.clone().drop_guard();
+        let keeping = self.keeper.map(|keeper| tokio::spawn(keeper.run(lease_end.clone())));
         let (nudge_fetch, nudges) = watch::channel(());
         let (reads_in, mut reads) = mpsc::channel(1);
         let fetching = tokio::spawn(keep_fetching(
@@ -83,11 +125,13 @@ impl Server {
             begun,
             nudges,
             reads_in,
+            self.figures.clone(),
             shutdown.clone(),
         ));
         let mut core = Core {
-            announce: announce(&self.config),
             config: self.config,
+            duty: self.duty,
+            figures: self.figures,
             bus: self.bus.clone(),
             begun,
             desired: Desired::default(),
@@ -101,7 +145,6 @@ impl Server {
         let mut pass_is_due = false;
 
         connected.mark_changed();
-        core.publish(&core.announce).await;
         let result = loop {
             let news = tokio::select! {
                 biased;
@@ -122,13 +165,17 @@ impl Server {
                 // Exits before heartbeats: they are rarer, and a crash waits for its restart.
                 exited = self.exits.next() => match exited {
                     Some(exited) => {
+                        core.figures.exits.increment(1);
                         core.actual.exited(&exited.message, core.now());
                         true
                     }
                     None => break Err(Error::BusClosed),
                 },
                 heartbeat = self.heartbeats.next() => match heartbeat {
-                    Some(heartbeat) => core.actual.heartbeat(&heartbeat.message, core.now()),
+                    Some(heartbeat) => {
+                        core.figures.heartbeats.increment(1);
+                        core.actual.heartbeat(&heartbeat.message, core.now())
+                    }
                     None => break Err(Error::BusClosed),
                 },
                 read = reads.recv() => match read {
@@ -148,19 +195,33 @@ impl Server {
                 },
                 asked = self.states.next() => match asked {
                     Some(asked) => {
-                        let reply = core.app_state(&asked.message);
-                        warn_if_lost(asked.reply(&reply).await);
+                        if let Some(reply) = core.app_state(&asked.message) {
+                            warn_if_lost(asked.reply(&reply).await);
+                        }
                         false
                     }
                     None => break Err(Error::BusClosed),
                 },
-                asked = self.discovers.next() => match asked {
-                    Some(asked) => {
-                        warn_if_lost(asked.reply(&core.announce_with_uptime()).await);
+                wish = self.starts.next() => match wish {
+                    Some(wish) => {
+                        core.start_was_asked(wish.message);
                         false
                     }
                     None => break Err(Error::BusClosed),
                 },
+                wish = self.stops.next() => match wish {
+                    Some(wish) => {
+                        core.stop_was_asked(wish.message);
+                        false
+                    }
+                    None => break Err(Error::BusClosed),
+                },
+                // Whoever has just got the lease acts at once.
+                () = core.duty.changed() => true,
+                question = self.questions.next() => {
+                    question.answer(core.examine());
+                    false
+                }
                 _ = tick.tick() => true,
                 () = &mut pass, if pass_is_due => {
                     pass_is_due = false;
@@ -174,6 +235,12 @@ impl Server {
             }
         };
         fetching.abort();
+        lease_end.cancel();
+        if let Some(keeping) = keeping
+            && tokio::time::timeout(GIVE_UP, keeping).await.is_err()
+        {
+            tracing::warn!("the lease was not given up in time, it runs out by itself");
+        }
         result
     }
 }
@@ -185,6 +252,7 @@ async fn keep_fetching(
     begun: Instant,
     mut nudges: watch::Receiver<()>,
     reads: mpsc::Sender<Read>,
+    figures: Arc<Figures>,
     shutdown: CancellationToken,
 ) {
     let mut retry = FIRST_FETCH_RETRY;
@@ -193,12 +261,14 @@ async fn keep_fetching(
         let pause = match fetcher.fetch().await {
             Ok(apps) => {
                 retry = FIRST_FETCH_RETRY;
+                figures.reads.increment(1);
                 if reads.send((apps, as_of)).await.is_err() {
                     return;
                 }
                 period
             }
             Err(error) => {
+                figures.failed_reads.increment(1);
                 tracing::warn!(error = &error as &dyn std::error::Error, "cannot read the desired state");
                 let pause = retry.min(period);
                 retry = (retry * 2).min(period);
@@ -218,7 +288,8 @@ struct Core {
     config: Config,
     bus: Bus,
     begun: Instant,
-    announce: Announce,
+    duty: Duty,
+    figures: Arc<Figures>,
     desired: Desired,
     actual: Actual,
 }
@@ -243,10 +314,24 @@ impl Core {
     async fn pass(&mut self) {
         let now = self.now();
         self.actual.expire(now, &self.config);
+        if !self.duty.acts() {
+            return;
+        }
         for decision in decide(&self.desired, &self.actual, now, &self.config) {
+            // Asked before each wish: a pass takes time, and the lease may run out in it.
+            if !self.duty.acts() {
+                tracing::warn!("has lost the lease in the middle of a pass, the other one goes on");
+                return;
+            }
             let sent = self.send(&decision).await;
             match sent {
-                Ok(()) => self.actual.sent(&decision, now),
+                Ok(()) => {
+                    match &decision {
+                        Decision::Start { reason, .. } => self.figures.started(*reason),
+                        Decision::Stop { reason, .. } => self.figures.stopped(*reason),
+                    }
+                    self.actual.sent(&decision, now);
+                }
                 Err(error) => {
                     // The next pass decides again.
                     tracing::warn!(error = &error as &dyn std::error::Error, "cannot send a wish");
@@ -284,10 +369,43 @@ impl Core {
         }
     }
 
-    fn app_state(&self, asked: &AppStateRequest) -> AppState {
+    /// What the one that acts has asked for is under way for the others too, who may act next.
+    fn start_was_asked(&mut self, wish: StartInstance) {
+        if !self.duty.acts() {
+            let slot = Slot { app: wish.droplet, version: wish.version, index: wish.instance_index };
+            self.actual.start_asked(slot, self.now());
+        }
+    }
+
+    fn stop_was_asked(&mut self, wish: StopInstance) {
+        if !self.duty.acts() {
+            self.actual.stop_asked(wish.instance_guid, self.now());
+        }
+    }
+
+    /// Brings the figures up to date, and says what is wrong.
+    fn examine(&self) -> Vec<String> {
+        let now = self.now();
+        self.figures.show(Picture::of(&self.desired, &self.actual, now, &self.config), self.duty.acts());
+        let age = |then: Moment| now.saturating_sub(then);
+        let (agents, heartbeat) = self.actual.agents();
+        let desired = self.desired.as_of().map(age);
+        self.figures.show_ages(desired, heartbeat.map(age), agents);
+        let stale = (!self.desired.is_fresh(now, &self.config)).then(|| match desired {
+            Some(age) => format!(
+                "the desired state is {} s old: no controller gives it, and nothing is started or stopped",
+                age.as_secs()
+            ),
+            None => "the desired state was never read: no controller gives it".to_owned(),
+        });
+        self.duty.trouble().into_iter().chain(stale).collect()
+    }
+
+    /// The answer to a question about an app; none when another one knows more.
+    fn app_state(&self, asked: &AppStateRequest) -> Option<AppState> {
         let now = self.now();
         if !self.actual.is_fresh(now, &self.config) || !self.desired.is_fresh(now, &self.config) {
-            return AppState::default();
+            return self.duty.acts().then(AppState::default);
         }
         let instance_heartbeats = self
             .actual
@@ -312,33 +430,16 @@ impl Core {
                 created_at: wall.saturating_sub(now.saturating_sub(crashes.last)).as_secs_f64(),
             })
             .collect();
-        AppState {
+        Some(AppState {
             droplet: Some(asked.droplet.clone()),
             version: Some(asked.version.clone()),
             instance_heartbeats,
             crash_counts,
-        }
-    }
-
-    fn announce_with_uptime(&self) -> Announce {
-        let uptime = Some(format!("{}s", self.begun.elapsed().as_secs()));
-        Announce { uptime, ..self.announce.clone() }
+        })
     }
 
     async fn publish<E: cupola_protocol::Event>(&self, event: &E) {
         warn_if_lost(self.bus.publish(event).await);
-    }
-}
-
-fn announce(config: &Config) -> Announce {
-    Announce {
-        kind: "HealthManager".to_owned(),
-        index: config.index,
-        uuid: format!("{}-{}", config.index, AppId::generate()),
-        host: String::new(),
-        credentials: Vec::new(),
-        start: OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default(),
-        uptime: None,
     }
 }
 

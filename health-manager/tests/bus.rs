@@ -79,6 +79,7 @@ impl World {
             fetch_seconds: 0.5,
             analysis_seconds: 0.1,
             fetch_batch: 1,
+            lease: false,
             ..Config::default()
         };
         let starts = bus.subscribe().await.unwrap();

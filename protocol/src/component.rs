@@ -28,9 +28,9 @@ pub struct Announce {
     /// Basic credentials of the status page.
     #[serde(default)]
     pub credentials: Vec<String>,
-    /// Since when it runs, RFC 3339.
+    /// Since when it runs: `2012-06-20 10:00:00 +0000`.
     pub start: String,
-    /// How long it has run; in answers only.
+    /// How long it has run, as `0d:0h:1m:2s`; in answers only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uptime: Option<String>,
 }

@@ -6,7 +6,9 @@
 //! - [`dea`], [`droplet`], [`staging`], [`router`], [`health`], [`component`], [`logs`], [`controller`]: one
 //!   module per conversation; each spells its own subjects, and nobody else spells any
 //! - [`services`], [`osb`]: service nodes on the bus, and the Open Service Broker API
+//! - [`lease`]: who of several acts, in JetStream's key-value store
 //! - [`api`]: the HTTP API's types, shared by the controller and its clients
+//! - [`vcap`]: what apps are told of their services
 //! - [`warden`]: frames and messages of the warden socket
 //!
 //! Every message has a golden JSON file in `tests/golden/`: the historic Cloud Foundry components' field names
@@ -19,6 +21,7 @@ pub mod dea;
 pub mod droplet;
 pub mod health;
 pub mod ids;
+pub mod lease;
 pub mod logs;
 pub mod message;
 pub mod osb;
@@ -26,6 +29,7 @@ pub mod router;
 pub mod services;
 pub mod size;
 pub mod staging;
+pub mod vcap;
 pub mod warden;
 
 pub use ids::{

@@ -4,7 +4,7 @@
 //! the wire.
 
 use cupola_protocol::{
-    component, controller, dea, droplet, health, logs, message::Message, router, staging, *,
+    component, controller, dea, droplet, health, lease, logs, message::Message, router, staging, *,
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, fs, path::PathBuf};
@@ -438,6 +438,7 @@ fn controller_messages() {
 
 #[test]
 fn component_and_log_messages() {
+    check("lease", lease::Holder { uuid: "0-5a0f".into() });
     check("vcap.component.discover", component::Discover {});
     check(
         "vcap.component.announce",
@@ -447,7 +448,7 @@ fn component_and_log_messages() {
             uuid: "0-5a0f".into(),
             host: "192.0.2.7:8090".into(),
             credentials: vec!["user".into(), "generated".into()],
-            start: "2026-11-23T12:00:00Z".into(),
+            start: "2026-11-23 12:00:00 +0000".into(),
             uptime: Some("0d:0h:1m:2s".into()),
         },
     );

@@ -22,6 +22,8 @@ pub enum Forwarded {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// Which one of its kind, for `vcap.component.*`.
+    pub index: u32,
     /// Address and port for HTTP; port 0 takes any free one.
     pub listen: SocketAddr,
     /// Folder of the persisted table, `routes.json`.
@@ -52,6 +54,9 @@ pub struct Config {
     pub stall_seconds: u64,
     /// Seconds until a connection to an endpoint is given up.
     pub connect_timeout_seconds: u64,
+    /// Seconds for which an endpoint's kernel may leave what was sent to it unacknowledged: then its host is lost, and
+    /// a request that can be repeated goes to another.
+    pub unacknowledged_seconds: u64,
     /// Seconds after which no further endpoint is tried for one request.
     pub retry_budget_seconds: u64,
     /// Seconds from the end of a request to the head of its answer.
@@ -81,11 +86,14 @@ pub struct Config {
     pub app_logs: bool,
     /// Such lines per second and app; the rest is counted and told in one line.
     pub app_log_lines_per_second: u32,
+    /// The status page.
+    pub status: cupola_status::Config,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
+            index: 0,
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
             data_dir: PathBuf::from("/var/lib/cupola/router"),
             advertised_hosts: Vec::new(),
@@ -100,7 +108,9 @@ impl Default for Config {
             head_timeout_seconds: 15,
             client_idle_seconds: 120,
             stall_seconds: 60,
-            connect_timeout_seconds: 5,
+            // One lost packet is repeated after a second.
+            connect_timeout_seconds: 2,
+            unacknowledged_seconds: 3,
             retry_budget_seconds: 15,
             answer_timeout_seconds: 60,
             stream_idle_seconds: 900,
@@ -115,6 +125,7 @@ impl Default for Config {
             access_log: None,
             app_logs: true,
             app_log_lines_per_second: 100,
+            status: cupola_status::Config::default(),
         }
     }
 }
@@ -135,6 +146,7 @@ impl Config {
             ("client_idle_seconds", self.client_idle_seconds),
             ("stall_seconds", self.stall_seconds),
             ("connect_timeout_seconds", self.connect_timeout_seconds),
+            ("unacknowledged_seconds", self.unacknowledged_seconds),
             ("retry_budget_seconds", self.retry_budget_seconds),
             ("answer_timeout_seconds", self.answer_timeout_seconds),
             ("stream_idle_seconds", self.stream_idle_seconds),

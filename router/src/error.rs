@@ -57,6 +57,9 @@ pub enum Error {
     /// The bus refused a subscription or a message.
     #[error("the router cannot use the bus")]
     Bus(#[source] cupola_bus::Error),
+    /// The status page cannot be served.
+    #[error("the router cannot show its status")]
+    Status(#[source] cupola_status::Error),
     /// The bus is closed for good: the table could only grow old.
     #[error("the router's connection to the bus is closed for good")]
     BusClosed,

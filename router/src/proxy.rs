@@ -16,7 +16,7 @@ pub(crate) mod relay;
 pub(crate) mod sticky;
 pub(crate) mod tunnel;
 
-use crate::{Config, routes::table::Table};
+use crate::{Config, figures::Figures, routes::table::Table};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +26,7 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) table: Arc<Table>,
     pub(crate) access: access::Log,
+    pub(crate) figures: Arc<Figures>,
     /// Cancelled when no further requests are taken.
     pub(crate) draining: CancellationToken,
 }

@@ -2,10 +2,15 @@
 
 use crate::{
     Config, Error,
+    figures::{self, Figures},
     proxy::{Shared, access, connection, relay},
-    routes::{feed::Feed, table::Table},
+    routes::{
+        feed::{Feed, Watched},
+        table::Table,
+    },
 };
 use cupola_bus::Bus;
+use cupola_status::{Identity, Page, Questions};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -21,6 +26,8 @@ pub struct Server {
     feed: Feed,
     writer: Option<access::Writer>,
     publisher: Option<relay::Publisher>,
+    page: Page,
+    questions: Questions,
 }
 
 impl std::fmt::Debug for Server {
@@ -59,8 +66,18 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
     let table = Arc::new(Table::default());
     let feed = Feed::bind(&config, bus, table.clone(), hosts).await?;
     let access = access::Log::new(file, relay);
-    let shared = Arc::new(Shared { config, table, access, draining: CancellationToken::new() });
-    Ok(Server { listener, addr, shared, feed, writer, publisher })
+    let identity = Identity {
+        name: "router",
+        kind: "Router",
+        index: config.index,
+        id: feed.id().to_string(),
+        historic: figures::historic,
+    };
+    let (page, questions) =
+        Page::bind(&config.status, identity, &config, feed.bus()).await.map_err(Error::Status)?;
+    let figures = Arc::new(page.figures(Figures::new));
+    let shared = Arc::new(Shared { config, table, access, figures, draining: CancellationToken::new() });
+    Ok(Server { listener, addr, shared, feed, writer, publisher, page, questions })
 }
 
 fn not_listening(listen: SocketAddr, source: io::Error) -> Error {
@@ -76,13 +93,19 @@ impl Server {
         self.addr
     }
 
+    /// Where its status page is.
+    pub fn status_addr(&self) -> SocketAddr {
+        self.page.addr()
+    }
+
     /// Serves until `shutdown`; then takes no further request, lets those in progress finish within the
     /// configured time, and ends.
     ///
     /// # Errors
     /// When the bus is closed for good.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
-        let Self { listener, shared, feed, writer, publisher, .. } = self;
+        let Self { listener, shared, feed, writer, publisher, page, questions, .. } = self;
+        let _status = page.serve();
         let config = &shared.config;
         let helpers = TaskTracker::new();
         let helpers_end = CancellationToken::new();
@@ -93,7 +116,9 @@ impl Server {
             helpers.spawn(publisher.run(helpers_end.clone()));
         }
         let feed_end = CancellationToken::new();
-        let mut feed = tokio::spawn(feed.run(feed_end.clone()));
+        let watched =
+            Watched { questions, figures: shared.figures.clone(), draining: shared.draining.clone() };
+        let mut feed = tokio::spawn(feed.run(watched, feed_end.clone()));
         let connections = TaskTracker::new();
         let cut = CancellationToken::new();
         let room = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
@@ -110,12 +135,13 @@ impl Server {
             };
             let Some((stream, peer, permit)) = accepted else { continue };
             let (shared, cut) = (shared.clone(), cut.clone());
+            let open = shared.figures.connected();
             connections.spawn(async move {
                 tokio::select! {
                     () = connection::serve(&shared, stream, peer) => {}
                     () = cut.cancelled() => {}
                 }
-                drop(permit);
+                drop((open, permit));
             });
         }
         drop(listener);

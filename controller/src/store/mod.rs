@@ -9,6 +9,7 @@ mod open;
 mod quotas;
 mod routes;
 mod rows;
+mod services;
 mod users;
 
 pub(crate) use access::*;
@@ -18,6 +19,7 @@ pub(crate) use open::open;
 pub(crate) use quotas::*;
 pub(crate) use routes::*;
 pub(crate) use rows::*;
+pub(crate) use services::*;
 pub(crate) use users::*;
 
 use sqlx::{

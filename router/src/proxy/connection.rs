@@ -38,7 +38,11 @@ pub(crate) async fn serve(shared: &Shared, stream: TcpStream, peer: SocketAddr) 
     let _ = stream.set_nodelay(true);
     let mut client = Client { stream, buffer: BytesMut::new(), peer };
     loop {
-        let next = match read(shared, &mut client).await {
+        let came = read(shared, &mut client).await;
+        if let Err(NoRequest::Late | NoRequest::Bad(_)) = came {
+            shared.figures.bad_request();
+        }
+        let next = match came {
             Ok(request) => forward::serve(shared, &mut client, &request).await,
             Err(NoRequest::End) => Next::Close,
             Err(NoRequest::Late) => refuse(shared, &client, &Answer::timeout()).await,

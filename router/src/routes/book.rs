@@ -139,6 +139,12 @@ impl Book {
         !changed.is_empty()
     }
 
+    /// Routes that an endpoint serves, and endpoints.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        let routes: HashSet<&String> = self.entries.values().flat_map(|entry| entry.routes.keys()).collect();
+        (routes.len(), self.entries.len())
+    }
+
     /// All registrations, for the disk.
     pub(crate) fn registrations(&self) -> Vec<Register> {
         let mut all: Vec<Register> = self

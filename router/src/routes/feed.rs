@@ -1,13 +1,18 @@
 //! The one task that hears the bus and changes the table.
 
 use super::{book::Book, saved::Saved, table::Table};
-use crate::{Config, Error, clock};
+use crate::{Config, Error, clock, figures::Figures};
 use cupola_bus::{Bus, Subscription};
 use cupola_protocol::{
     RouterId,
     router::{Greet, KnownRoutes, Register, Start, Unregister},
 };
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use cupola_status::Questions;
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +31,22 @@ pub(crate) struct Feed {
     unregistrations: Subscription<Unregister>,
     known: Subscription<KnownRoutes>,
     greetings: Subscription<Greet>,
+}
+
+/// What the task tells about itself and the router.
+pub(crate) struct Watched {
+    pub(crate) questions: Questions,
+    pub(crate) figures: Arc<Figures>,
+    /// Cancelled when no further requests are taken.
+    pub(crate) draining: CancellationToken,
+}
+
+impl Watched {
+    fn registered(&self) {
+        self.figures.registrations.increment(1);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.figures.last_registration.set(now.as_secs_f64());
+    }
 }
 
 impl Feed {
@@ -64,8 +85,21 @@ impl Feed {
         })
     }
 
+    /// Which router this is.
+    pub(crate) fn id(&self) -> &RouterId {
+        &self.start.id
+    }
+
+    pub(crate) fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
     /// Hears the bus until `shutdown`.
-    pub(crate) async fn run(mut self, shutdown: CancellationToken) -> Result<(), Error> {
+    pub(crate) async fn run(
+        mut self,
+        mut watched: Watched,
+        shutdown: CancellationToken,
+    ) -> Result<(), Error> {
         let mut connected = self.bus.connected();
         let mut prune = interval(self.prune_every);
         let mut start = interval(self.start_every);
@@ -78,7 +112,10 @@ impl Feed {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 message = self.registrations.next() => match message {
-                    Some(incoming) => changed = self.book.register(&incoming.message, clock::now(), None),
+                    Some(incoming) => {
+                        watched.registered();
+                        changed = self.book.register(&incoming.message, clock::now(), None);
+                    }
                     None => return Err(Error::BusClosed),
                 },
                 message = self.unregistrations.next() => match message {
@@ -97,6 +134,13 @@ impl Feed {
                     }
                     None => return Err(Error::BusClosed),
                 },
+                question = watched.questions.next() => {
+                    let (routes, endpoints) = self.book.size();
+                    watched.figures.routes.set(routes as f64);
+                    watched.figures.endpoints.set(endpoints as f64);
+                    let draining = watched.draining.is_cancelled();
+                    question.answer(draining.then(|| "it is stopping: no new requests are taken".to_owned()));
+                }
                 news = connected.changed() => {
                     if news.is_err() {
                         return Err(Error::BusClosed);
