@@ -8,6 +8,8 @@ mod bits;
 mod broker;
 #[path = "../api/fakes.rs"]
 mod fakes;
+#[path = "../api/files.rs"]
+mod files;
 #[path = "../api/login.rs"]
 mod login;
 #[path = "../api/orphans.rs"]
