@@ -14,6 +14,8 @@ use url::Url;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// Which one of its kind, for `vcap.component.*`.
+    pub index: u32,
     /// Where the API listens; port 0 takes a free one.
     pub listen: SocketAddr,
     /// Where rows, blobs and secrets live.
@@ -101,12 +103,15 @@ pub struct Config {
     pub job_seconds: u64,
     /// Seconds that open requests get at shutdown.
     pub shutdown_seconds: u64,
+    /// The status page.
+    pub status: cupola_status::Config,
 }
 
 impl Default for Config {
     /// Numbers without a remark are those of cloud_controller_ng.
     fn default() -> Self {
         Self {
+            index: 0,
             // 9022 was cloud_controller_ng's external port.
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9022)),
             data_dir: PathBuf::from("/var/lib/cupola/controller"),
@@ -152,6 +157,7 @@ impl Default for Config {
             register_seconds: 20,
             job_seconds: 3600,
             shutdown_seconds: 10,
+            status: cupola_status::Config::default(),
         }
     }
 }

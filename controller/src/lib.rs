@@ -17,6 +17,7 @@ mod config;
 mod context;
 mod desired;
 mod error;
+mod figures;
 mod health;
 
 mod instances;

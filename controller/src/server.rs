@@ -5,6 +5,7 @@ use crate::{
     auth::{Signer, Tokens, hash_password},
     blobs::Blobs,
     context::{AppLocks, Context, Shared},
+    figures::{self, Figures},
     instances::Standings,
     logs::Logs,
     nodes::{Nodes, Stagers},
@@ -13,11 +14,13 @@ use crate::{
 use axum::Router;
 use cupola_bus::{Bus, Subscription};
 use cupola_protocol::{
+    InstanceId,
     controller::{BulkCredentials, BulkCredentialsRequest},
     dea, droplet, health, logs,
     logs::LogLine,
     staging,
 };
+use cupola_status::{Identity, Page, Questions};
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -41,6 +44,8 @@ pub struct Server {
     context: Shared,
     router: Router,
     subscriptions: Subscriptions,
+    page: Page,
+    questions: Questions,
 }
 
 impl std::fmt::Debug for Context {
@@ -98,7 +103,17 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
         Some(url) => url.as_str().trim_end_matches('/').to_owned(),
         None => format!("http://{}", reachable(&config, address)),
     };
+    let identity = Identity {
+        name: "controller",
+        kind: "CloudController",
+        index: config.index,
+        id: InstanceId::generate().to_string(),
+        historic: figures::historic,
+    };
+    let (page, questions) =
+        Page::bind(&config.status, identity, &config, &bus).await.map_err(Error::Status)?;
     let context = Arc::new(Context {
+        figures: page.figures(Figures::new),
         blobs: Blobs::local(&blobs).map_err(|source| Error::Blobs { path: blobs.clone(), source })?,
         nodes: Nodes::default(),
         stagers: Stagers::default(),
@@ -127,7 +142,7 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
     let subscriptions = subscribe(&context.bus).await.map_err(Error::Bus)?;
     context.recover().await.map_err(|error| prepare("recovering from the last run", error.detail()))?;
     let router = api::router(context.clone());
-    Ok(Server { listener, address, context, router, subscriptions })
+    Ok(Server { listener, address, context, router, subscriptions, page, questions })
 }
 
 fn prepare(what: &str, why: impl std::fmt::Display) -> Error {
@@ -196,12 +211,18 @@ impl Server {
         self.address
     }
 
+    /// Where its status page is.
+    pub fn status_addr(&self) -> SocketAddr {
+        self.page.addr()
+    }
+
     /// Serves until `shutdown`; then lets open requests end, for a while.
     ///
     /// # Errors
     /// When the listener fails.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
-        let Self { listener, address, context, router, subscriptions } = self;
+        let Self { listener, address, context, router, subscriptions, page, questions } = self;
+        let _status = page.serve();
         let stop = context.shutdown.clone();
         // Also when this future is dropped: no task goes on without its server.
         let _stop = stop.clone().drop_guard();
@@ -211,6 +232,7 @@ impl Server {
             let context = context.clone();
             async move { context.forget_now_and_then().await }
         });
+        context.tasks.spawn(figures::answer(context.clone(), questions));
         context.tasks.spawn(hear(context.clone(), subscriptions));
         tracing::info!(%address, "the controller serves");
         let serve = axum::serve(listener, router).with_graceful_shutdown({

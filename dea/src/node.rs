@@ -1,6 +1,6 @@
 //! What every instance of this agent shares.
 
-use crate::{Config, droplets::Droplets, resources::Capacity};
+use crate::{Config, droplets::Droplets, figures::Figures, resources::Capacity};
 use cupola_bus::Bus;
 use cupola_protocol::{DeaId, Event, InstanceId, Message, Subject};
 use std::{
@@ -22,6 +22,7 @@ pub(crate) struct Node {
     pub(crate) stacks: rootfs::Store,
     pub(crate) droplets: Droplets,
     pub(crate) capacity: Capacity,
+    pub(crate) figures: Figures,
     /// Where log files of crashed instances are kept.
     pub(crate) crashes: PathBuf,
     /// `uid:gid` for files that the warden makes for us; none when we are root ourselves.

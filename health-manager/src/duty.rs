@@ -15,7 +15,11 @@ pub(crate) enum Duty {
 
 impl Duty {
     /// Takes part in the lease, if there is one; what is given besides has to be run.
-    pub(crate) async fn begin(config: &Config, bus: &Bus, uuid: &str) -> Result<(Self, Option<Keeper>), Error> {
+    pub(crate) async fn begin(
+        config: &Config,
+        bus: &Bus,
+        uuid: &str,
+    ) -> Result<(Self, Option<Keeper>), Error> {
         if !config.lease {
             return Ok((Self::Alone, None));
         }

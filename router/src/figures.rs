@@ -44,7 +44,10 @@ impl Figures {
             counter("cupola_router_own_answers_total", help, &[("status", status)])
         };
         Self {
-            requests: StatusClasses::new("cupola_router_requests_total", "Requests, by class of their status"),
+            requests: StatusClasses::new(
+                "cupola_router_requests_total",
+                "Requests, by class of their status",
+            ),
             request_seconds: histogram(
                 "cupola_router_request_seconds",
                 "Time from a request's head to the end of its answer",
@@ -59,7 +62,11 @@ impl Figures {
             bad_gateway: own("502"),
             unavailable: own("503"),
             connections: counter("cupola_router_connections_total", "Client connections accepted", &[]),
-            open_connections: gauge("cupola_router_open_connections", "Client connections that are open", &[]),
+            open_connections: gauge(
+                "cupola_router_open_connections",
+                "Client connections that are open",
+                &[],
+            ),
             endpoint_failures: counter(
                 "cupola_router_endpoint_failures_total",
                 "Endpoints that could not be connected to, or closed without an answer",
@@ -135,19 +142,27 @@ pub(crate) fn historic(figures: &Snapshot) -> Vec<(&'static str, Value)> {
         ("responses_3xx", class("3xx")),
         ("responses_4xx", class("4xx")),
         ("responses_5xx", class("5xx")),
-        ("responses_xxx", Value::from((of("requests_total", &[("class", "1xx")])
-            + of("requests_total", &[("class", "other")])) as u64)),
+        (
+            "responses_xxx",
+            Value::from(
+                (of("requests_total", &[("class", "1xx")]) + of("requests_total", &[("class", "other")]))
+                    as u64,
+            ),
+        ),
         ("urls", whole("routes", &[])),
         ("droplets", whole("endpoints", &[])),
         ("ms_since_last_registry_update", since.into()),
-        ("latency", json!({
-            "50": quantile(0.5),
-            "75": quantile(0.75),
-            "90": quantile(0.9),
-            "95": quantile(0.95),
-            "99": quantile(0.99),
-            "samples": samples as u64,
-            "value": average,
-        })),
+        (
+            "latency",
+            json!({
+                "50": quantile(0.5),
+                "75": quantile(0.75),
+                "90": quantile(0.9),
+                "95": quantile(0.95),
+                "99": quantile(0.99),
+                "samples": samples as u64,
+                "value": average,
+            }),
+        ),
     ]
 }

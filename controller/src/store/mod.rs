@@ -4,12 +4,14 @@ mod apps;
 mod list;
 mod routes;
 mod rows;
+mod totals;
 mod users;
 
 pub(crate) use apps::*;
 pub(crate) use list::*;
 pub(crate) use routes::*;
 pub(crate) use rows::*;
+pub(crate) use totals::*;
 pub(crate) use users::*;
 
 use crate::Error;

@@ -2,9 +2,17 @@
 
 use super::{Server, subscriptions::Subscriptions};
 use crate::{
-    Config, Error, config::seconds, droplets::Droplets, identity, journal::Journal, machine, node::Node,
+    Config, Error,
+    config::seconds,
+    droplets::Droplets,
+    figures::{self, Figures},
+    identity,
+    journal::Journal,
+    machine,
+    node::Node,
 };
 use cupola_bus::Bus;
+use cupola_status::{Identity, Page};
 use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt},
@@ -38,8 +46,18 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
         .read_timeout(seconds(config.droplet_fetch_timeout_seconds))
         .build()
         .map_err(Error::Client)?;
+    let status = Identity {
+        name: "dea",
+        kind: "DEA",
+        index: config.index,
+        id: id.to_string(),
+        historic: figures::historic,
+    };
+    let (page, questions) = Page::bind(&config.status, status, &config, &bus).await.map_err(Error::Status)?;
+    let figures = page.figures(Figures::new);
     let droplets = Droplets::open(droplets.clone(), client, config.droplet_max_mb.bytes())
-        .map_err(Error::file("read", droplets))?;
+        .map_err(Error::file("read", droplets))?
+        .counted(figures.downloads());
     let stacks = config.stacks_dir.clone().unwrap_or_else(|| config.data_dir.join("stacks"));
     let stacks = rootfs::Store::open(&stacks).map_err(Error::Stacks)?;
     let journal = Journal::new(home.join("instances.json"));
@@ -52,6 +70,7 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
         capacity: machine::capacity(&config, &home)?,
         warden: Client::new(&config.warden_socket),
         droplets,
+        figures,
         crashes,
         owner: owner(&home),
         bus,
@@ -67,7 +86,7 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
         instances = left_behind.len(),
         "node agent is set up"
     );
-    Ok(Server { node: Arc::new(node), journal, subscriptions, left_behind, stacks: names })
+    Ok(Server { node: Arc::new(node), journal, subscriptions, left_behind, stacks: names, page, questions })
 }
 
 /// Who owns our directory, which is us; the warden's own user needs no word.
