@@ -18,7 +18,7 @@ CARGO_TARGET_DIR ?= $(CURDIR)/target
 BIN := $(CARGO_TARGET_DIR)/$(PROFILE_DIR)
 
 RUN_PACKAGES := gcc libc6-dev nats-server mmdebstrap erofs-utils nftables iproute2 e2fsprogs ca-certificates curl
-TEST_PACKAGES := busybox-static qemu-system-x86 cpio kmod shellcheck python3 procps
+TEST_PACKAGES := busybox-static qemu-system-x86 cpio kmod shellcheck python3 procps postgresql
 
 export CARGO_TARGET_DIR
 
@@ -68,7 +68,7 @@ check: ## Format, lints, documentation
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-test-unit: ## Tests that need no privilege (but nats-server)
+test-unit: ## Tests that need no privilege (but nats-server and PostgreSQL)
 	cargo nextest run --workspace --locked -E 'not (binary(/^privileged/) | binary(/^e2e/))'
 
 test-root: stacks user ## Tests against the real kernel, as root

@@ -96,7 +96,15 @@ impl Platform {
     }
 
     pub(crate) fn dea_defaults(&self) -> Table {
-        table([("data_dir", text(&self.data_dir)), ("warden_socket", text(&self.warden_socket()))])
+        let files = table([
+            ("domain", self.domain.clone().into()),
+            ("url_port", Value::Integer(self.router_port.into())),
+        ]);
+        table([
+            ("data_dir", text(&self.data_dir)),
+            ("warden_socket", text(&self.warden_socket())),
+            ("files", files.into()),
+        ])
     }
 
     pub(crate) fn stager_defaults(&self) -> Table {

@@ -22,7 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("controller", &["cupola-protocol", "cupola-bus", "cupola-status"]),
     ("router", &["cupola-protocol", "cupola-bus", "cupola-status"]),
     ("health-manager", &["cupola-protocol", "cupola-bus", "cupola-status"]),
-    ("services", &["cupola-protocol", "cupola-bus", "cupola-status", "warden-client"]),
+    ("services", &["cupola-protocol", "cupola-bus", "cupola-status", "warden-client", "rootfs"]),
     ("cli", &["cupola-protocol"]),
     ("testkit", &["cupola-protocol", "cupola-bus", "warden-client"]),
     (
@@ -162,6 +162,8 @@ fn subjects_are_spelled_in_protocol_alone() {
         "hm9000.",
         "vcap.component.",
         "cloudcontroller.",
+        "AuaaS.",
+        "RaaS.",
     ];
     let words = [
         "start",

@@ -32,7 +32,7 @@ impl Api {
         let session = Session::load()?;
         let base = session.api_address();
         // Tokens are for the API that gave them: another one must not see them.
-        let session = if session.is_of(&base) { session } else { Session::default() };
+        let session = if session.is_of(&base) { session } else { session.forgotten(None) };
         Ok(Self::at(session, &base))
     }
 
@@ -102,8 +102,56 @@ impl Api {
         Ok(location.map(|href| self.relative(href)))
     }
 
-    /// Sends a request with the token; refreshes the token once when it has expired.
+    /// GET of bytes, as they come: a file of an instance.
+    pub(crate) async fn fetch(
+        &mut self,
+        path: &str,
+        build: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, Error> {
+        self.send(Method::GET, path, build).await
+    }
+
+    /// The next piece of an answer; none at its end.
+    pub(crate) async fn piece(&self, answer: &mut Response) -> Result<Option<bytes::Bytes>, Error> {
+        answer.chunk().await.map_err(|source| self.unreachable(source))
+    }
+
+    /// Sends any request, and gives any answer, refusals too.
+    pub(crate) async fn raw(
+        &mut self,
+        method: Method,
+        path: &str,
+        build: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, Error> {
+        self.send_any(method, path, build).await
+    }
+
+    /// A token that is good now: a new one.
+    pub(crate) async fn fresh_token(&mut self) -> Result<String, Error> {
+        if self.session.access_token.is_none() {
+            return Err(Error::NotLoggedIn);
+        }
+        self.refresh().await?;
+        self.session.access_token.clone().ok_or(Error::NotLoggedIn)
+    }
+
+    /// Sends a request with the token, and takes success alone.
     async fn send(
+        &mut self,
+        method: Method,
+        path: &str,
+        build: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, Error> {
+        let answer = self.send_any(method, path, build).await?;
+        match answer.status() {
+            status if status.is_success() => Ok(answer),
+            StatusCode::UNAUTHORIZED => Err(Error::Expired),
+            _ => Err(refusal(answer).await),
+        }
+    }
+
+    /// Sends a request with the token; refreshes the token once when it has expired.
+    async fn send_any(
         &mut self,
         method: Method,
         path: &str,
@@ -123,15 +171,11 @@ impl Api {
                 }
                 Err(error) => return Err(self.unreachable(error)),
             };
-            match answer.status() {
-                status if status.is_success() => return Ok(answer),
-                StatusCode::UNAUTHORIZED if !refreshed => {
-                    self.refresh().await?;
-                    refreshed = true;
-                }
-                StatusCode::UNAUTHORIZED => return Err(Error::Expired),
-                _ => return Err(refusal(answer).await),
+            if answer.status() != StatusCode::UNAUTHORIZED || refreshed {
+                return Ok(answer);
             }
+            self.refresh().await?;
+            refreshed = true;
         }
     }
 
@@ -164,6 +208,7 @@ impl Api {
         let token = self.token(&form).await?;
         self.session.api = Some(self.base.clone());
         self.session.user = Some(user.to_owned());
+        self.session.know();
         self.keep(token)
     }
 
@@ -199,6 +244,12 @@ impl Api {
             StatusCode::UNAUTHORIZED | StatusCode::BAD_REQUEST => Err(Error::WrongCredentials),
             _ => Err(refusal(answer).await),
         }
+    }
+
+    /// GET of JSON that everybody may see.
+    pub(crate) async fn get_public<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        let answer = self.http.get(self.url(path)).send().await.map_err(|source| self.unreachable(source))?;
+        self.json(answer).await
     }
 
     /// GET without a token: to see whether there is an API at all.
@@ -244,6 +295,12 @@ async fn refusal(answer: Response) -> Error {
         Ok(body) if !body.errors.is_empty() => Error::Refused { status, detail: body.to_string() },
         _ => Error::NotAnApi { url, status },
     }
+}
+
+/// A path inside a path, escaped piece by piece.
+pub(crate) fn escape_path(path: &str) -> String {
+    let piece = |piece: &str| escape(piece).replace('+', "%20");
+    path.split('/').map(piece).collect::<Vec<_>>().join("/")
 }
 
 /// A value inside a query, escaped.

@@ -2,11 +2,17 @@
 
 mod app;
 mod apps;
+mod crashes;
 mod delete;
+mod domains;
 mod env;
+mod files;
+mod instances;
 mod lifecycle;
 mod login;
 mod logs;
+mod platform;
+mod rename;
 mod routes;
 mod scale;
 mod target;
@@ -38,7 +44,7 @@ pub enum Command {
         space: Option<String>,
     },
     /// Push an app: upload it, stage it, run it
-    #[command(visible_alias = "p")]
+    #[command(visible_aliases = ["p", "update"])]
     Push(push::Arguments),
     /// The apps of the space
     #[command(visible_alias = "a")]
@@ -47,6 +53,16 @@ pub enum Command {
     App {
         /// The app
         name: String,
+        /// Print its guid alone
+        #[arg(long)]
+        guid: bool,
+    },
+    /// Rename an app
+    Rename {
+        /// The app
+        name: String,
+        /// Its name from now on
+        new_name: String,
     },
     /// Follow an app's log, or show the last of it
     Logs {
@@ -92,27 +108,32 @@ pub enum Command {
         name: String,
     },
     /// Set an environment variable of an app
-    #[command(visible_alias = "se")]
+    #[command(visible_aliases = ["se", "env-add"])]
     SetEnv {
         /// The app
         name: String,
-        /// The variable
+        /// The variable, or variable and value as NAME=VALUE
         variable: String,
         /// Its value
         #[arg(allow_hyphen_values = true)]
-        value: String,
+        value: Option<String>,
     },
     /// Remove an environment variable of an app
-    #[command(visible_alias = "ue")]
+    #[command(visible_aliases = ["ue", "env-del"])]
     UnsetEnv {
         /// The app
         name: String,
         /// The variable
         variable: String,
     },
-    /// The routes of the space
-    #[command(visible_alias = "r")]
-    Routes,
+    #[command(flatten)]
+    Instances(instances::InstanceCommand),
+    #[command(flatten)]
+    Routes(routes::RouteCommand),
+    #[command(flatten)]
+    Domains(domains::DomainCommand),
+    #[command(flatten)]
+    Platform(platform::PlatformCommand),
 }
 
 impl Command {
@@ -124,7 +145,8 @@ impl Command {
             Self::Target { organization, space } => target::run(organization, space).await,
             Self::Push(arguments) => push::run(arguments).await,
             Self::Apps => apps::run().await,
-            Self::App { name } => app::run(&name).await,
+            Self::App { name, guid } => app::run(&name, guid).await,
+            Self::Rename { name, new_name } => rename::run(&name, &new_name).await,
             Self::Logs { name, recent } => logs::run(&name, recent).await,
             Self::Scale(arguments) => scale::run(arguments).await,
             Self::Start { name } => lifecycle::start(&name).await,
@@ -133,16 +155,22 @@ impl Command {
             Self::Restage { name } => lifecycle::restage(&name).await,
             Self::Delete(arguments) => delete::run(arguments).await,
             Self::Env { name } => env::show(&name).await,
-            Self::SetEnv { name, variable, value } => env::set(&name, &variable, Some(value)).await,
+            Self::SetEnv { name, variable, value } => {
+                let (variable, value) = env::pair(variable, value)?;
+                env::set(&name, &variable, Some(value)).await
+            }
             Self::UnsetEnv { name, variable } => env::set(&name, &variable, None).await,
-            Self::Routes => routes::run().await,
+            Self::Instances(command) => command.run().await,
+            Self::Routes(command) => command.run().await,
+            Self::Domains(command) => command.run().await,
+            Self::Platform(command) => command.run().await,
         }
     }
 }
 
 fn logout() -> Result<(), Error> {
     let session = Session::load()?;
-    Session { api: session.api, ..Session::default() }.save()?;
+    session.forgotten(session.api.clone()).save()?;
     crate::output::ok();
     Ok(())
 }
@@ -162,6 +190,9 @@ pub(crate) async fn find_app_maybe(api: &mut Api, name: &str) -> Result<Option<A
     let path = format!("/v3/apps?names={}&space_guids={space}", crate::api::escape(name));
     Ok(api.list::<App>(&path).await?.into_iter().next())
 }
+
+#[cfg(test)]
+mod tests;
 
 pub(crate) use app::show as show_app;
 pub(crate) use logs::Tail;

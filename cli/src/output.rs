@@ -22,6 +22,16 @@ fn write(text: &str) {
     }
 }
 
+/// Prints bytes as they are.
+pub(crate) fn bytes(bytes: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    if let Err(error) = out.write_all(bytes).and_then(|()| out.flush())
+        && error.kind() == ErrorKind::BrokenPipe
+    {
+        std::process::exit(NOBODY_READS);
+    }
+}
+
 /// Prints a line that says what is being done.
 pub(crate) fn doing(text: &str) {
     line(text);

@@ -12,6 +12,9 @@ use std::{
 /// The API's address when nobody named one: where `cupola up` serves it.
 pub(crate) const DEFAULT_API: &str = "http://127.0.0.1:8081";
 
+/// APIs that are remembered.
+const MOST_KNOWN: usize = 20;
+
 /// The file's content.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -28,6 +31,8 @@ pub(crate) struct Session {
     pub organization: Option<Target>,
     /// Targeted space.
     pub space: Option<Target>,
+    /// Addresses of APIs that somebody has logged in to from here, the last one first.
+    pub known: Vec<String>,
 }
 
 /// A targeted thing.
@@ -68,6 +73,20 @@ impl Session {
             fs::rename(&new, &path)
         };
         write().map_err(|source| Error::File { action: "write the session", path: path.clone(), source })
+    }
+
+    /// Notes that its API was logged in to.
+    pub(crate) fn know(&mut self) {
+        if let Some(api) = self.api.clone() {
+            self.known.retain(|known| *known != api);
+            self.known.insert(0, api);
+            self.known.truncate(MOST_KNOWN);
+        }
+    }
+
+    /// A session of nobody, that knows the same APIs.
+    pub(crate) fn forgotten(&self, api: Option<String>) -> Self {
+        Self { api, known: self.known.clone(), ..Self::default() }
     }
 
     /// The API's address: the environment's, else the session's, else where `cupola up` serves it.

@@ -40,6 +40,7 @@ pub(crate) struct Context {
     pub figures: Figures,
     pub tokens: Tokens,
     pub signer: Signer,
+    pub files: reqwest::Client,
     pub bulk: BulkCredentials,
     /// Where uploads are received, on the same disk as the blobs.
     pub incoming: PathBuf,

@@ -7,8 +7,10 @@
 use crate::{
     api::ApiError,
     context::{Context, Shared},
+    manifest::{RouteParts, duplicate_app},
     placement::{self, Need, NoPlace},
-    store::{self, AppRow, DropletRow},
+    quota,
+    store::{self, AppRow, DomainRow, DropletRow, RouteRow},
 };
 use cupola_protocol::{
     AppId, Version,
@@ -93,7 +95,7 @@ impl Context {
             app.disk_mb = store::number(disk.0);
         }
         self.check_size(&app)?;
-        store::update_app(&self.pool, &mut app).await?;
+        self.save_app(&mut app).await?;
         let after = app.instances();
         if before != after {
             let words = format!("Scaling app {} from {before} to {after} instances", app.name);
@@ -120,6 +122,48 @@ impl Context {
             self.bus.publish(&Update { droplet: app.id(), uris, version: None }).await?;
         }
         Ok(())
+    }
+
+    /// Writes an app as it stands, when it fits into the quotas of its space and organization.
+    pub(crate) async fn save_app(&self, app: &mut AppRow) -> Result<(), ApiError> {
+        let mut room = self.room(&app.space_guid).await?;
+        room.check_app(app).await?.map_err(|(owner, exceeded)| quota::refusal(owner, exceeded))?;
+        store::update_app(room.connection(), app).await?;
+        Ok(room.commit().await?)
+    }
+
+    /// The same for a new app.
+    pub(crate) async fn make_app(&self, app: &AppRow) -> Result<(), ApiError> {
+        let mut room = self.room(&app.space_guid).await?;
+        room.check_app(app).await?.map_err(|(owner, exceeded)| quota::refusal(owner, exceeded))?;
+        let made = store::insert_app(room.connection(), app).await;
+        made.map_err(|error| duplicate_app(error, &app.name))?;
+        Ok(room.commit().await?)
+    }
+
+    /// Makes a route, when it fits.
+    pub(crate) async fn make_route(&self, space: &str, route: &RouteParts) -> Result<RouteRow, ApiError> {
+        let mut room = self.room(space).await?;
+        room.check_route().await?.map_err(|(owner, exceeded)| quota::refusal(owner, exceeded))?;
+        match room.insert_route(&route.host, &route.path, &route.domain_guid).await {
+            Ok(row) => {
+                room.commit().await?;
+                Ok(row)
+            }
+            Err(error) if store::is_duplicate(&error) => {
+                drop(room);
+                let domain: Option<DomainRow> = store::get(&self.pool, "domains", &route.domain_guid).await?;
+                let domain = domain.map(|domain| domain.name).unwrap_or_default();
+                let uri = store::uri(&route.host, &domain, &route.path);
+                Err(ApiError::unprocessable(format!("Route already exists: {uri}.")))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The lock under which room in the quotas of a space is taken.
+    pub(crate) async fn room(&self, space: &str) -> Result<store::Room, ApiError> {
+        store::room(&self.pool, space).await?.ok_or_else(|| ApiError::not_found("Space"))
     }
 
     /// An app, or "not found".
@@ -164,7 +208,7 @@ impl Context {
         app.state = "STARTED".to_owned();
         app.version = Version::generate().to_string();
         app.started_at = store::now();
-        store::update_app(&self.pool, &mut app).await?;
+        self.save_app(&mut app).await?;
         store::forget_crashes(&self.pool, &app.guid).await?;
         self.standings.forget(&app.id());
         // Marked before anyone can ask, so that no instance looks lost between here and its placing.

@@ -28,19 +28,19 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The database cannot be opened or brought up to date.
-    #[error("cannot open the controller's database {path}")]
+    #[error("cannot open the controller's database {database}")]
     Database {
-        /// Which one.
-        path: PathBuf,
+        /// Which one, without its password.
+        database: String,
         /// Why.
         #[source]
         source: sqlx::Error,
     },
     /// The database's tables cannot be brought up to date.
-    #[error("cannot bring the tables of the controller's database {path} up to date")]
+    #[error("cannot bring the tables of the controller's database {database} up to date")]
     Migrate {
-        /// Which one.
-        path: PathBuf,
+        /// Which one, without its password.
+        database: String,
         /// Why.
         #[source]
         source: sqlx::migrate::MigrateError,

@@ -96,6 +96,7 @@ impl Context {
             indices: None,
             states: None,
             include_stats: true,
+            path: None,
         };
         let subject = Subject::of::<FindDroplet>();
         let replies = match self.bus.request_replies(&subject, &question).await {
@@ -233,6 +234,9 @@ mod tests {
             state_timestamp: 0.0,
             stats: None,
             exit_description: Some("from the node".to_owned()),
+            staged: None,
+            file_uri_v2: None,
+            file_uri_direct: None,
         }
     }
 

@@ -2,13 +2,17 @@
 //! nodes that stage and run them.
 //!
 //! - [`Config`], [`Error`], [`bind`], [`Server`]: the door
+//! - [`access`]: the table of roles and actions; [`endpoints`]: the table of what is served, and to whom
 //! - `api`: one file per kind of resource; `auth`: users, tokens, signed addresses
 //! - `store`: rows (SQLite through sqlx) and queries; `blobs`: packages, droplets, caches (object_store)
+//! - `quota` decides purely whether a change fits
 //! - `placement` decides purely which node gets an instance; `nodes` remembers advertisements
 //! - `desired` starts, stops and scales on the bus; `staging` makes droplets; `health` honours the health
-//!   manager's wishes; `announce` tells routers what exists; `logs` keeps the last lines of each app
+//!   manager's wishes; `announce` tells routers what exists; `logs` keeps the last lines of each app; `files` finds and fetches
+//!   the files of instances
 //! - `package` checks and completes uploads; `manifest` applies manifests; `sweep` removes what nothing names
 
+pub mod access;
 mod announce;
 mod api;
 mod auth;
@@ -18,6 +22,7 @@ mod context;
 mod desired;
 mod error;
 mod figures;
+mod files;
 mod health;
 
 mod instances;
@@ -26,12 +31,14 @@ mod manifest;
 mod nodes;
 mod package;
 mod placement;
+mod quota;
 mod secrets;
 mod server;
 mod staging;
 mod store;
 mod sweep;
 
+pub use api::{Endpoint, endpoints};
 pub use config::Config;
 pub use error::Error;
 pub use server::{Server, bind};

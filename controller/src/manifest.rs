@@ -4,6 +4,7 @@ use crate::{
     api::ApiError,
     config::is_label,
     context::{Context, Shared},
+    quota,
     staging::check_lifecycle,
     store::{self, AppRow, DomainRow, SpaceRow},
 };
@@ -14,6 +15,7 @@ use cupola_protocol::{
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
 
 /// A route, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,6 +115,11 @@ impl Context {
         let changes = wish.env.iter().map(|(name, value)| Ok((name.clone(), env_text(name, value)?)));
         set_environment(&mut row, changes.collect::<Result<_, ApiError>>()?)?;
         self.check_size(&row)?;
+        // Asked here so that nothing is changed when it cannot be; whoever takes the room asks again.
+        let mut then = row.clone();
+        then.instances = wish.instances.map_or(then.instances, i64::from);
+        let fits = self.room(&space.guid).await?.check_app(&then).await?;
+        fits.map_err(|(owner, exceeded)| quota::refusal(owner, exceeded))?;
         let routes = self.planned_routes(space, &row, &wish, is_new, domains).await?;
         Ok(Plan { row, is_new, instances: wish.instances, routes, unmap: wish.no_route == Some(true) })
     }
@@ -182,7 +189,7 @@ impl Context {
         let Plan { mut row, is_new, instances, routes, unmap } = plan;
         if is_new {
             row.instances = i64::from(instances.unwrap_or(1));
-            store::insert_app(&self.pool, &row).await.map_err(|error| duplicate_app(error, &row.name))?;
+            self.make_app(&row).await?;
         } else {
             let lock = self.locks.lock(&row.guid).await;
             // What a start, a stop or a scale has changed since the plan was made stays.
@@ -192,7 +199,7 @@ impl Context {
             row.started_at = now.started_at;
             row.droplet_guid = now.droplet_guid;
             row.instances = now.instances;
-            store::update_app(&self.pool, &mut row).await?;
+            self.save_app(&mut row).await?;
             drop(lock);
             if let Some(instances) = instances.filter(|instances| *instances != row.instances()) {
                 self.scale_app(&row.guid, &Scale { instances: Some(instances), ..Scale::default() }).await?;
@@ -203,10 +210,7 @@ impl Context {
             let found = store::find_route(&self.pool, &route.host, &route.path, &route.domain_guid).await?;
             let found = match found {
                 Some(found) => found,
-                None => {
-                    store::insert_route(&self.pool, &route.host, &route.path, &route.domain_guid, &space.guid)
-                        .await?
-                }
+                None => self.make_route(&space.guid, route).await?,
             };
             changed |= store::insert_destination(&self.pool, &found.guid, &row.guid).await?;
         }
@@ -408,6 +412,12 @@ pub(crate) fn check_host_and_path(host: &str, path: &str) -> Result<(), ApiError
         let detail = format!("The host {host:?} must be of letters, digits and hyphens.");
         return Err(ApiError::unprocessable(detail));
     }
+    // Nodes serve files at their ids, which are UUIDs: an app there would be sent what is meant for them.
+    if host.len() == 36 && Uuid::try_parse(host).is_ok() {
+        let detail =
+            format!("The host {host:?} has the form that the platform's nodes have: choose another.");
+        return Err(ApiError::unprocessable(detail));
+    }
     let bad = path.len() > 128 || path.contains(['?', '#', ' ']) || path.chars().any(char::is_control);
     if !path.is_empty() && (!path.starts_with('/') || bad) {
         let detail =
@@ -421,6 +431,7 @@ pub(crate) fn check_host_and_path(host: &str, path: &str) -> Result<(), ApiError
 mod tests {
     use super::*;
     use crate::desired::tests::app;
+    use cupola_protocol::DeaId;
 
     fn domain(name: &str) -> DomainRow {
         DomainRow {
@@ -443,6 +454,13 @@ mod tests {
             let result = parse_route(bad, &domains);
             assert!(result.is_err() || result.unwrap().host.is_empty(), "{bad}");
         }
+    }
+
+    #[test]
+    fn hosts_of_nodes_are_not_given_to_apps() {
+        check_host_and_path("my-app", "").unwrap();
+        let refused = check_host_and_path(&DeaId::generate().to_string(), "").unwrap_err();
+        assert!(refused.detail().contains("nodes"), "{}", refused.detail());
     }
 
     #[test]

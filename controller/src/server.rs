@@ -6,6 +6,7 @@ use crate::{
     blobs::Blobs,
     context::{AppLocks, Context, Shared},
     figures::{self, Figures},
+    files,
     instances::Standings,
     logs::Logs,
     nodes::{Nodes, Stagers},
@@ -94,7 +95,7 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
     let token_secret = secrets::ensure(&data.join("token.key"))?;
     let url_secret = secrets::ensure(&data.join("url.key"))?;
     let bulk_password = secrets::ensure(&data.join("bulk-password"))?;
-    let pool = store::open(&data.join("controller.db")).await?;
+    let pool = store::open(&config).await?;
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|source| Error::Listen { address: config.listen, source })?;
@@ -121,6 +122,7 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
         standings: Standings::default(),
         tokens: Tokens::new(&token_secret, &config.domain, config.access_token_seconds),
         signer: Signer::new(&url_secret, config.signed_url_seconds),
+        files: files::client(&config)?,
         bulk: BulkCredentials {
             user: "bulk".to_owned(),
             password: bulk_password,

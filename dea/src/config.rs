@@ -1,6 +1,6 @@
 //! The section `[dea]`.
 
-use crate::Error;
+use crate::{Error, FilesConfig};
 use cupola_protocol::{Mebibytes, dea::EgressRule};
 use serde::{Deserialize, Serialize};
 use std::{net::IpAddr, path::PathBuf, time::Duration};
@@ -65,12 +65,14 @@ pub struct Config {
     pub droplet_unused_seconds: f64,
     /// How often unused droplets, old crashes and old readings are removed.
     pub clean_seconds: f64,
-    /// How long a crash is reported, and its log files are kept.
+    /// How long a crash is known, and its log files are kept.
     pub crash_lifetime_seconds: f64,
     /// What happens to the instances when the agent is told to end.
     pub on_shutdown: OnShutdown,
     /// The status page.
     pub status: cupola_status::Config,
+    /// How the files of instances are served.
+    pub files: FilesConfig,
 }
 
 /// What happens to the instances when the agent is told to end.
@@ -124,6 +126,7 @@ impl Default for Config {
             crash_lifetime_seconds: 3600.0,
             on_shutdown: OnShutdown::Stop,
             status: cupola_status::Config::default(),
+            files: FilesConfig::default(),
         }
     }
 }
@@ -167,6 +170,7 @@ impl Config {
         if self.max_cpu_shares < self.min_cpu_shares {
             return refuse("max_cpu_shares", "must not be below min_cpu_shares".to_owned());
         }
+        self.files.validate()?;
         for rule in &self.egress {
             if let Err(problem) = crate::egress::requests("", rule) {
                 return refuse("egress", problem.to_string());

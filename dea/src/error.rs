@@ -46,6 +46,17 @@ pub enum Error {
     /// The store of stacks cannot be used.
     #[error("cannot use the stacks of this node")]
     Stacks(#[source] rootfs::Error),
+    /// The file server cannot listen.
+    #[error(
+        "cannot serve the files of instances at {address}: set dea.files.port to a free port, and dea.host to an address of this machine"
+    )]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The HTTP client could not be made.
     #[error("cannot set up the HTTP client")]
     Client(#[source] reqwest::Error),

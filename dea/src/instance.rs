@@ -5,11 +5,12 @@
 //! - `container`: its container, from stack and droplet to a started process
 //! - `environment`: what the process gets to know, as environment
 //! - `health`: when it counts as healthy
-//! - `logs`, `output`: its lines
+//! - `logs`, `output`: its lines; `kept`: its last output
 
 pub(crate) mod container;
 mod environment;
 mod health;
+mod kept;
 pub(crate) mod logs;
 mod output;
 mod runner;
@@ -28,6 +29,7 @@ use std::sync::{
 };
 use tokio::sync::{mpsc, watch};
 
+pub(crate) use kept::{Kept, Outputs};
 pub(crate) use runner::{Origin, start};
 
 /// What is known of an instance, and kept over a restart of the agent.
@@ -196,5 +198,37 @@ impl Instance {
     /// Whether its task has ended.
     pub(crate) fn is_over(&self) -> bool {
         self.commands.is_closed()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use cupola_protocol::{AppId, Mebibytes, dea::Limits};
+
+    /// An instance of an app, for tests that need one.
+    pub(crate) fn record(app: &str) -> Record {
+        let message = Start {
+            droplet: AppId::new(app),
+            name: app.to_owned(),
+            index: 0,
+            version: Version::new("v1"),
+            uris: vec![],
+            stack: "default".to_owned(),
+            sha1: String::new(),
+            sha256: None,
+            executable_uri: String::new(),
+            services: vec![],
+            limits: Limits { mem: Mebibytes(64), disk: Mebibytes(128), fds: 1024 },
+            cc_partition: default_partition(),
+            env: vec![],
+            start_command: None,
+            health_check_timeout: None,
+            health_check_type: None,
+            health_check_http_endpoint: None,
+            vcap_application: serde_json::Map::new(),
+            egress_network_rules: vec![],
+        };
+        Record::new(message, 0.0)
     }
 }

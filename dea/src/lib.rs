@@ -4,6 +4,7 @@
 //! - `server`: the one task that owns the instances; answers the bus, advertises, beats
 //! - `instance`: one instance: its state machine (pure), the task that runs it, its container, environment,
 //!   health and logs
+//! - `files`: the files of instances over HTTP; `crashes`: what is kept of those that crashed
 //! - `droplets`: what was fetched, by digest
 //! - `resources`: what may still be handed out (pure)
 //! - `filters`: which instances a message means (pure)
@@ -17,10 +18,12 @@
 //! because something was not reachable.
 
 mod config;
+mod crashes;
 mod droplets;
 mod egress;
 mod error;
 mod figures;
+mod files;
 mod filters;
 mod identity;
 mod instance;
@@ -33,4 +36,5 @@ mod stats;
 
 pub use config::{Config, OnShutdown};
 pub use error::Error;
+pub use files::Config as FilesConfig;
 pub use server::{Server, bind};

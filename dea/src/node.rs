@@ -1,12 +1,12 @@
 //! What every instance of this agent shares.
 
-use crate::{Config, droplets::Droplets, figures::Figures, resources::Capacity};
+use crate::{
+    Config, crashes::Crashes, droplets::Droplets, figures::Figures, files::Directory, instance::Outputs,
+    resources::Capacity,
+};
 use cupola_bus::Bus;
 use cupola_protocol::{DeaId, Event, InstanceId, Message, Subject};
-use std::{
-    path::PathBuf,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use warden_client::Client;
 
 /// How long a message may wait for the bus. Whatever is lost, heartbeats and registrations tell it again.
@@ -23,10 +23,12 @@ pub(crate) struct Node {
     pub(crate) droplets: Droplets,
     pub(crate) capacity: Capacity,
     pub(crate) figures: Figures,
-    /// Where log files of crashed instances are kept.
-    pub(crate) crashes: PathBuf,
-    /// `uid:gid` for files that the warden makes for us; none when we are root ourselves.
-    pub(crate) owner: Option<String>,
+    /// What is kept of crashed instances.
+    pub(crate) crashes: Crashes,
+    /// The last output of each instance.
+    pub(crate) outputs: Outputs,
+    /// Where files are served.
+    pub(crate) directory: Directory,
 }
 
 impl Node {

@@ -8,6 +8,7 @@ mod subscriptions;
 use crate::{
     Error, OnShutdown,
     config::seconds,
+    files,
     filters::Filter,
     instance::{self, Command, Instance, Origin, Record},
     journal::Journal,
@@ -26,7 +27,9 @@ use housekeeping::Housekeeping;
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use subscriptions::{News, Subscriptions};
 use tokio::{
+    net::TcpListener,
     sync::mpsc,
+    task::JoinSet,
     time::{Interval, MissedTickBehavior},
 };
 use tokio_util::sync::CancellationToken;
@@ -51,6 +54,8 @@ pub struct Server {
     stacks: Vec<String>,
     page: Page,
     questions: Questions,
+    /// Of the file server.
+    listener: TcpListener,
 }
 
 impl Server {
@@ -69,7 +74,16 @@ impl Server {
     /// # Errors
     /// [`Error::BusClosed`] when the bus is gone for good; [`Error::File`] when the journal cannot be written.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
-        let Self { node, journal, mut subscriptions, left_behind, stacks, page, mut questions } = self;
+        let Self {
+            node,
+            journal,
+            mut subscriptions,
+            left_behind,
+            stacks,
+            listener,
+            page,
+            mut questions,
+        } = self;
         let _status = page.serve();
         let config = node.config.clone();
         let (changes_in, mut changes) = mpsc::unbounded_channel();
@@ -87,6 +101,9 @@ impl Server {
         for record in left_behind {
             core.begin(record, Origin::Journal);
         }
+        let mut files = JoinSet::new();
+        // Ends with this function, however that ends.
+        files.spawn(files::serve(core.node.clone(), listener));
         let mut heartbeat = every(seconds(config.heartbeat_seconds));
         let mut advertise = every(seconds(config.advertise_seconds));
         let mut register = every(seconds(config.register_seconds));
@@ -122,7 +139,7 @@ impl Server {
                 news = subscriptions.next() => match news {
                     None => break Err(Error::BusClosed),
                     Some(News::RouterStart(start)) => {
-                        core.register_all();
+                        core.register_all().await;
                         set_pace(&mut register, &start);
                     }
                     Some(news) => core.hear(news).await?,
@@ -130,7 +147,7 @@ impl Server {
                 Some(start) = paces.recv() => set_pace(&mut register, &start),
                 _ = heartbeat.tick() => core.beat().await,
                 _ = advertise.tick() => core.advertise().await,
-                _ = register.tick() => core.register_all(),
+                _ = register.tick() => core.register_all().await,
                 _ = note_offsets.tick() => core.note_offsets().await?,
                 task = housekeeping.next() => core.keep_house(task),
                 question = questions.next() => core.examine(question),
@@ -260,7 +277,8 @@ impl Core {
         self.node.publish(&advertise).await;
     }
 
-    fn register_all(&self) {
+    async fn register_all(&self) {
+        self.node.publish(self.node.directory.registration()).await;
         for instance in self.instances.values() {
             instance.tell(Command::Register);
         }
@@ -270,7 +288,7 @@ impl Core {
     async fn announce_all(&self) {
         self.advertise().await;
         self.beat().await;
-        self.register_all();
+        self.register_all().await;
     }
 
     fn ip(&self) -> String {
@@ -291,6 +309,7 @@ impl Core {
             app_id_to_count: self.counts(),
         };
         self.node.publish(&goodbye).await;
+        self.node.publish(&router::Unregister(self.node.directory.registration().clone())).await;
         let stop = self.node.config.on_shutdown == OnShutdown::Stop;
         let (command, patience) = if stop {
             (Command::Stop(ExitReason::DeaShutdown), SHUTDOWN_PATIENCE)

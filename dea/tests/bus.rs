@@ -26,6 +26,7 @@ fn find(app: &str) -> FindDroplet {
         indices: None,
         states: None,
         include_stats: true,
+        path: None,
     }
 }
 

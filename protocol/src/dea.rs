@@ -322,6 +322,9 @@ pub struct FindDroplet {
     /// With figures of use.
     #[serde(default)]
     pub include_stats: bool,
+    /// With the address of this file or directory of each, relative to the instance's home; empty for the home.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
 }
 impl Request for FindDroplet {
     type Reply = FoundDroplet;
@@ -353,6 +356,15 @@ pub struct FoundDroplet {
     /// Ours: why it crashed, in words for its developer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_description: Option<String>,
+    /// Where its files are on the agent's file server: `/<instance>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staged: Option<String>,
+    /// Signed address of the file that was asked for, by way of the routers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_uri_v2: Option<String>,
+    /// Ours: the same, straight at the agent, for the controller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_uri_direct: Option<String>,
 }
 
 /// Figures of one instance.

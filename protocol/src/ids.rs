@@ -76,3 +76,23 @@ id!(
     /// One router process.
     RouterId
 );
+id!(
+    /// A service instance, by its guid in the platform that asked for it.
+    ServiceInstanceId
+);
+id!(
+    /// A service binding, by its guid in the platform that asked for it.
+    ServiceBindingId
+);
+id!(
+    /// A service offering in a broker's catalog: any text that the broker chose.
+    OfferingId
+);
+id!(
+    /// A plan in a broker's catalog: any text that the broker chose.
+    PlanId
+);
+id!(
+    /// One service node of one engine.
+    ServiceNodeId
+);

@@ -6,6 +6,7 @@
 //! - [`dea`], [`droplet`], [`staging`], [`router`], [`health`], [`component`], [`logs`], [`controller`]: one
 //!   module per conversation; each spells its own subjects, and nobody else spells any
 //! - [`lease`]: who of several acts, in JetStream's key-value store
+//! - [`services`], [`osb`]: service nodes on the bus, and the Open Service Broker API
 //! - [`api`]: the HTTP API's types, shared by the controller and its clients
 //! - [`warden`]: frames and messages of the warden socket
 //!
@@ -22,11 +23,16 @@ pub mod ids;
 pub mod lease;
 pub mod logs;
 pub mod message;
+pub mod osb;
 pub mod router;
+pub mod services;
 pub mod size;
 pub mod staging;
 pub mod warden;
 
-pub use ids::{AppId, DeaId, InstanceId, RouterId, StagerId, TaskId, Version};
+pub use ids::{
+    AppId, DeaId, InstanceId, OfferingId, PlanId, RouterId, ServiceBindingId, ServiceInstanceId,
+    ServiceNodeId, StagerId, TaskId, Version,
+};
 pub use message::{Event, Message, Request, Subject};
 pub use size::{Bytes, Mebibytes};

@@ -156,6 +156,42 @@ fn dea_messages() {
             indices: Some(vec![0, 1, 2]),
             states: None,
             include_stats: true,
+            path: None,
+        },
+    );
+    check(
+        "dea.find.droplet.path",
+        dea::FindDroplet {
+            droplet: app(),
+            version: None,
+            instances: Some(vec![instance()]),
+            indices: None,
+            states: Some(vec![dea::InstanceState::Crashed]),
+            include_stats: false,
+            path: Some("logs/stderr.log".into()),
+        },
+    );
+    check(
+        "dea.find.droplet.path.reply",
+        dea::FoundDroplet {
+            dea: agent(),
+            droplet: app(),
+            version: version(),
+            instance: instance(),
+            index: 2,
+            state: dea::InstanceState::Crashed,
+            state_timestamp: 1_792_000_000.25,
+            stats: None,
+            exit_description: Some("app instance exited with status 3".into()),
+            staged: Some("/7b1c2d3e4f".into()),
+            file_uri_v2: Some(
+                "http://0-5a0f.cupola.localhost/instance_paths/7b1c2d3e4f?path=logs%2Fstderr.log&timestamp=1792000000&hmac=5f"
+                    .into(),
+            ),
+            file_uri_direct: Some(
+                "http://192.0.2.7:34501/instance_paths/7b1c2d3e4f?path=logs%2Fstderr.log&timestamp=1792000000&hmac=5f"
+                    .into(),
+            ),
         },
     );
     check(
@@ -185,6 +221,9 @@ fn dea_messages() {
                 },
             }),
             exit_description: None,
+            staged: None,
+            file_uri_v2: None,
+            file_uri_direct: None,
         },
     );
     check("dea.status", dea::StatusRequest {});

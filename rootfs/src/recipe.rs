@@ -5,9 +5,10 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 /// The recipes that are part of this program.
-const EMBEDDED: [(&str, &str); 2] = [
+const EMBEDDED: [(&str, &str); 3] = [
     ("cupola", include_str!("../recipes/cupola.toml")),
     ("minimal", include_str!("../recipes/minimal.toml")),
+    ("services", include_str!("../recipes/services.toml")),
 ];
 
 /// What a stack consists of.
@@ -111,7 +112,7 @@ mod tests {
     #[test]
     fn an_unknown_recipe_is_refused_with_the_known_ones() {
         let error = Recipe::named("ubuntu").unwrap_err().to_string();
-        assert!(error.contains("\"ubuntu\"") && error.contains("cupola, minimal"), "{error}");
+        assert!(error.contains("\"ubuntu\"") && error.contains("cupola, minimal, services"), "{error}");
     }
 
     #[test]

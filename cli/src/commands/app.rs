@@ -9,9 +9,13 @@ use cupola_protocol::{
 };
 
 /// Runs the command.
-pub(crate) async fn run(name: &str) -> Result<(), Error> {
+pub(crate) async fn run(name: &str, guid: bool) -> Result<(), Error> {
     let mut api = Api::open()?;
     let app = find_app(&mut api, name).await?;
+    if guid {
+        output::line(&app.guid);
+        return Ok(());
+    }
     show(&mut api, &app).await
 }
 
@@ -54,12 +58,16 @@ pub(crate) async fn show(api: &mut Api, app: &App) -> Result<(), Error> {
     Ok(())
 }
 
-fn row(instance: &InstanceStats) -> Vec<String> {
-    let of = |used: Option<Bytes>, quota: Option<Bytes>| match (used, quota) {
+/// What is used of what may be.
+pub(super) fn of(used: Option<Bytes>, quota: Option<Bytes>) -> String {
+    match (used, quota) {
         (Some(used), Some(quota)) => format!("{used} of {quota}"),
         (Some(used), None) => used.to_string(),
         (None, _) => String::new(),
-    };
+    }
+}
+
+fn row(instance: &InstanceStats) -> Vec<String> {
     let usage = instance.usage.as_ref();
     vec![
         format!("#{}", instance.index),
@@ -83,7 +91,8 @@ pub(crate) fn word(state: InstanceStatus) -> &'static str {
     }
 }
 
-fn duration(seconds: u64) -> String {
+/// A time span in words.
+pub(super) fn duration(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
         60..3600 => format!("{} min", seconds / 60),

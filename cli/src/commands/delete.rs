@@ -28,7 +28,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
         output::ok();
         return Ok(());
     };
-    if !arguments.force && !confirmed(name)? {
+    if !arguments.force && !confirmed(&format!("the app {name}"))? {
         output::line(format_args!("nothing was deleted"));
         return Ok(());
     }
@@ -43,7 +43,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
     Ok(())
 }
 
-async fn delete(api: &mut Api, path: &str, what: &str) -> Result<(), Error> {
+/// Deletes one thing and waits until it is gone; what is gone already is deleted.
+pub(super) async fn delete(api: &mut Api, path: &str, what: &str) -> Result<(), Error> {
     match api.send_for_job(Method::DELETE, path, |request| request).await {
         Ok(Some(job)) => wait::job(api, &job, &format!("deleting {what}")).await,
         Ok(None) | Err(Error::Refused { status: 404, .. }) => Ok(()),
@@ -51,11 +52,12 @@ async fn delete(api: &mut Api, path: &str, what: &str) -> Result<(), Error> {
     }
 }
 
-fn confirmed(name: &str) -> Result<bool, Error> {
+/// Asks whether something shall really be deleted.
+pub(super) fn confirmed(what: &str) -> Result<bool, Error> {
     if !std::io::stdin().is_terminal() {
         return Err(Error::NoTerminal { what: "confirmation", flag: "-f" });
     }
-    print!("Really delete the app {name}? [yN] ");
+    print!("Really delete {what}? [yN] ");
     let _ = std::io::stdout().flush();
     let mut line = String::new();
     let read = std::io::stdin().lock().read_line(&mut line);

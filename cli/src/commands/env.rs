@@ -26,6 +26,17 @@ pub(crate) async fn show(name: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// A variable and its value: in two words, or in one as `NAME=VALUE`.
+pub(crate) fn pair(variable: String, value: Option<String>) -> Result<(String, String), Error> {
+    match (value, variable.split_once('=')) {
+        (Some(value), _) => Ok((variable, value)),
+        (None, Some((name, value))) => Ok((name.to_owned(), value.to_owned())),
+        (None, None) => Err(Error::Usage(format!(
+            "{variable} has no value: write {variable} VALUE or {variable}=VALUE, or remove it with unset-env"
+        ))),
+    }
+}
+
 /// Sets a variable, or removes it.
 pub(crate) async fn set(name: &str, variable: &str, value: Option<String>) -> Result<(), Error> {
     let mut api = Api::open()?;

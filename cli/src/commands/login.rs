@@ -43,7 +43,7 @@ pub struct Arguments {
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
     let session = Session::load()?;
     let base = arguments.api.unwrap_or_else(|| session.api_address());
-    let mut api = Api::at(Session::default(), &base);
+    let mut api = Api::at(session.forgotten(None), &base);
     api.probe().await?;
     output::line(format_args!("API    {}", api.base()));
     let user = match arguments.user {
@@ -58,6 +58,24 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
     api.login(&user, &password).await?;
     target::choose(&mut api, arguments.organization.as_deref(), arguments.space.as_deref()).await?;
     target::show(&api);
+    output::ok();
+    Ok(())
+}
+
+/// `auth`: a login without questions.
+pub(crate) async fn auth(user: Option<String>, password: Option<String>) -> Result<(), Error> {
+    let given = |argument: Option<String>, variable| argument.or_else(|| std::env::var(variable).ok());
+    let user =
+        given(user, "CF_USERNAME").ok_or(Error::NoTerminal { what: "user name", flag: "CF_USERNAME" })?;
+    let password = match given(password, "CF_PASSWORD") {
+        Some(password) => password,
+        None => ask_password()?,
+    };
+    let session = Session::load()?;
+    let mut api = Api::at(session.forgotten(None), &session.api_address());
+    api.probe().await?;
+    api.login(&user, &password).await?;
+    target::choose(&mut api, None, None).await?;
     output::ok();
     Ok(())
 }

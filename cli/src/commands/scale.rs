@@ -12,16 +12,16 @@ use reqwest::Method;
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// The app
-    name: String,
+    pub(super) name: String,
     /// Number of instances
     #[arg(short)]
-    instances: Option<u32>,
+    pub(super) instances: Option<u32>,
     /// Memory of each instance, such as 256M; restarts the app
     #[arg(short)]
-    memory: Option<String>,
+    pub(super) memory: Option<String>,
     /// Disk of each instance, such as 1G; restarts the app
     #[arg(short = 'k')]
-    disk: Option<String>,
+    pub(super) disk: Option<String>,
 }
 
 /// Runs the command.

@@ -24,9 +24,21 @@ pub(crate) async fn api(url: Option<String>) -> Result<(), Error> {
     let api = Api::at(session, &url);
     api.probe().await?;
     let base = api.base().to_owned();
-    let session = if api.session.api.as_ref() == Some(&base) { api.session } else { Session::default() };
+    let session =
+        if api.session.api.as_ref() == Some(&base) { api.session } else { api.session.forgotten(None) };
     Session { api: Some(base.clone()), ..session }.save()?;
     output::line(format_args!("API {base}"));
+    Ok(())
+}
+
+/// The APIs that were logged in to from here.
+pub(crate) fn known() -> Result<(), Error> {
+    let session = Session::load()?;
+    let current = session.api_address();
+    let mut rows: Vec<Vec<String>> = vec![vec!["*".to_owned(), current.clone()]];
+    let others = session.known.iter().filter(|known| **known != current);
+    rows.extend(others.map(|known| vec![String::new(), known.clone()]));
+    output::table(&["", "API"], &rows);
     Ok(())
 }
 

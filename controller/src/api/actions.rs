@@ -1,37 +1,46 @@
 //! Actions on apps, and manifests.
 
-use super::{ApiError, apps, input::Base, jobs};
+use super::{ApiError, apps, endpoints::Endpoints, input::Base, jobs};
 use crate::{
+    access::{Access, Action, Kind},
     auth::User,
     context::Shared,
     manifest,
     store::{self, DropletRow, SpaceRow},
 };
 use axum::{
-    Json, Router,
+    Json,
     body::Bytes,
     extract::{Path, State},
     http::{HeaderMap, StatusCode},
-    routing::{get, post},
 };
 use cupola_protocol::api::{App, Link, Links, ManifestDiff, Named, ToOne};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-pub(super) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/v3/apps/{guid}/actions/{action}", post(act))
-        .route(
+pub(super) fn routes() -> Endpoints {
+    Endpoints::new()
+        .post("/v3/apps/{guid}/actions/{action}", Access::On(Kind::App, Action::OperateApps), act)
+        .get(
             "/v3/apps/{guid}/relationships/current_droplet",
-            get(current_droplet).patch(set_current_droplet),
+            Access::On(Kind::App, Action::ReadSpace),
+            current_droplet,
         )
-        .route("/v3/spaces/{guid}/actions/apply_manifest", post(apply_manifest))
-        .route("/v3/spaces/{guid}/manifest_diff", post(manifest_diff))
+        .patch(
+            "/v3/apps/{guid}/relationships/current_droplet",
+            Access::On(Kind::App, Action::OperateApps),
+            set_current_droplet,
+        )
+        .post(
+            "/v3/spaces/{guid}/actions/apply_manifest",
+            Access::On(Kind::Space, Action::WriteApps),
+            apply_manifest,
+        )
+        .post("/v3/spaces/{guid}/manifest_diff", Access::On(Kind::Space, Action::WriteApps), manifest_diff)
 }
 
 async fn act(
     State(context): State<Shared>,
-    _: User,
     base: Base,
     Path((guid, action)): Path<(String, String)>,
 ) -> Result<Json<App>, ApiError> {
@@ -62,7 +71,6 @@ fn show(base: &Base, app: &str, droplet: String) -> CurrentDroplet {
 
 async fn current_droplet(
     State(context): State<Shared>,
-    _: User,
     base: Base,
     Path(guid): Path<String>,
 ) -> Result<Json<CurrentDroplet>, ApiError> {
@@ -72,7 +80,6 @@ async fn current_droplet(
 
 async fn set_current_droplet(
     State(context): State<Shared>,
-    _: User,
     base: Base,
     Path(guid): Path<String>,
     super::input::Input(wish): super::input::Input<ToOne>,
@@ -98,20 +105,19 @@ async fn space(context: &Shared, guid: &str) -> Result<SpaceRow, ApiError> {
 
 async fn apply_manifest(
     State(context): State<Shared>,
-    _: User,
+    user: User,
     base: Base,
     Path(guid): Path<String>,
     body: Bytes,
 ) -> Result<(StatusCode, HeaderMap), ApiError> {
     let space = space(&context, &guid).await?;
     context.apply_manifest(&space, manifest::parse(&body)?).await?;
-    jobs::done(&context, &base, "space.apply_manifest").await
+    jobs::done(&context, &user, &base, "space.apply_manifest").await
 }
 
 /// Says nothing of differences, which clients only print; what cannot be read is refused all the same.
 async fn manifest_diff(
     State(context): State<Shared>,
-    _: User,
     Path(guid): Path<String>,
     body: Bytes,
 ) -> Result<(StatusCode, Json<ManifestDiff>), ApiError> {

@@ -2,23 +2,24 @@
 
 use super::{
     ApiError,
+    endpoints::Endpoints,
     input::{Base, Input, Params},
     jobs,
     page::{self, Listing, by},
     tenancy::{check_name, itself},
 };
 use crate::{
-    auth::User,
+    access::{Access, Action, Kind, Verdict},
+    auth::{Seen, User},
     context::Shared,
     manifest::{duplicate_app, set_environment},
     staging::check_lifecycle,
-    store::{self, AppRow, SpaceRow},
+    store::{self, AppRow},
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::{OriginalUri, Path, State},
     http::{HeaderMap, StatusCode},
-    routing::get,
 };
 use cupola_protocol::api::{
     App, AppEnv, CreateApp, EnvVars, Lifecycle, Link, Metadata, Page, ToOne, UpdateApp,
@@ -26,14 +27,22 @@ use cupola_protocol::api::{
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-pub(super) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/v3/apps", get(list).post(create))
-        .route("/v3/apps/{guid}", get(show_one).patch(update).delete(delete))
-        .route("/v3/apps/{guid}/env", get(env))
-        .route("/v3/apps/{guid}/environment_variables", get(variables).patch(set_variables))
-        .route("/v3/apps/{guid}/permissions", get(permissions))
-        .route("/v3/apps/{guid}/ssh_enabled", get(ssh))
+pub(super) fn routes() -> Endpoints {
+    Endpoints::new()
+        .get("/v3/apps", Access::Listed, list)
+        .post("/v3/apps", Access::Named(Kind::Space, Action::WriteApps), create)
+        .get("/v3/apps/{guid}", Access::On(Kind::App, Action::ReadSpace), show_one)
+        .patch("/v3/apps/{guid}", Access::On(Kind::App, Action::WriteApps), update)
+        .delete("/v3/apps/{guid}", Access::On(Kind::App, Action::WriteApps), delete)
+        .get("/v3/apps/{guid}/env", Access::On(Kind::App, Action::ReadSecrets), env)
+        .get("/v3/apps/{guid}/environment_variables", Access::On(Kind::App, Action::ReadVariables), variables)
+        .patch(
+            "/v3/apps/{guid}/environment_variables",
+            Access::On(Kind::App, Action::WriteApps),
+            set_variables,
+        )
+        .get("/v3/apps/{guid}/permissions", Access::On(Kind::App, Action::ReadSpace), permissions)
+        .get("/v3/apps/{guid}/ssh_enabled", Access::On(Kind::App, Action::ReadSpace), ssh)
 }
 
 pub(super) fn show(base: &Base, row: AppRow) -> App {
@@ -65,7 +74,7 @@ pub(super) fn show(base: &Base, row: AppRow) -> App {
 
 async fn list(
     State(context): State<Shared>,
-    _: User,
+    user: User,
     base: Base,
     uri: OriginalUri,
     params: Params,
@@ -81,6 +90,7 @@ async fn list(
             "space_guid IN (SELECT guid FROM spaces WHERE organization_guid IN (",
             "))",
         ),
+        user.seen(Seen::InSpaces),
     ];
     let listing = Listing {
         base: &base,
@@ -95,22 +105,20 @@ async fn list(
 
 async fn create(
     State(context): State<Shared>,
-    _: User,
+    user: User,
     base: Base,
     Input(wish): Input<CreateApp>,
 ) -> Result<(StatusCode, Json<App>), ApiError> {
     let space = wish.relationships.space.guid().unwrap_or_default();
-    let space: Option<SpaceRow> = store::get(&context.pool, "spaces", space).await?;
-    let space = space.ok_or_else(|| {
-        ApiError::unprocessable("Invalid space. Ensure that the space exists and you have access to it.")
-    })?;
-    let mut row = context.new_app(&wish.name, &space.guid)?;
+    let invalid = "Invalid space. Ensure that the space exists and you have access to it.";
+    user.may_named(&context, Action::WriteApps, Kind::Space, space, invalid).await?;
+    let mut row = context.new_app(&wish.name, space)?;
     if let Some(lifecycle) = &wish.lifecycle {
         set_lifecycle(&mut row, lifecycle)?;
     }
     let variables = wish.environment_variables.into_iter().map(|(name, value)| (name, Some(value)));
     set_environment(&mut row, variables.collect())?;
-    store::insert_app(&context.pool, &row).await.map_err(|error| duplicate_app(error, &row.name))?;
+    context.make_app(&row).await?;
     Ok((StatusCode::CREATED, Json(show(&base, row))))
 }
 
@@ -127,7 +135,6 @@ fn set_lifecycle(row: &mut AppRow, lifecycle: &Lifecycle) -> Result<(), ApiError
 
 async fn show_one(
     State(context): State<Shared>,
-    _: User,
     base: Base,
     Path(guid): Path<String>,
 ) -> Result<Json<App>, ApiError> {
@@ -136,7 +143,6 @@ async fn show_one(
 
 async fn update(
     State(context): State<Shared>,
-    _: User,
     base: Base,
     Path(guid): Path<String>,
     Input(wish): Input<UpdateApp>,
@@ -157,20 +163,16 @@ async fn update(
 
 async fn delete(
     State(context): State<Shared>,
-    _: User,
+    user: User,
     base: Base,
     Path(guid): Path<String>,
 ) -> Result<(StatusCode, HeaderMap), ApiError> {
     let row = context.app(&guid).await?;
     context.delete_app(&row).await?;
-    jobs::done(&context, &base, "app.delete").await
+    jobs::done(&context, &user, &base, "app.delete").await
 }
 
-async fn env(
-    State(context): State<Shared>,
-    _: User,
-    Path(guid): Path<String>,
-) -> Result<Json<AppEnv>, ApiError> {
+async fn env(State(context): State<Shared>, Path(guid): Path<String>) -> Result<Json<AppEnv>, ApiError> {
     let row = context.app(&guid).await?;
     let uris = store::uris_of_app(&context.pool, &guid).await?;
     let application = context.vcap_application(&row, &uris).await?;
@@ -191,7 +193,6 @@ fn show_variables(base: &Base, row: &AppRow) -> EnvVars {
 
 async fn variables(
     State(context): State<Shared>,
-    _: User,
     base: Base,
     Path(guid): Path<String>,
 ) -> Result<Json<EnvVars>, ApiError> {
@@ -200,7 +201,6 @@ async fn variables(
 
 async fn set_variables(
     State(context): State<Shared>,
-    _: User,
     base: Base,
     Path(guid): Path<String>,
     Input(wish): Input<EnvVars>,
@@ -214,18 +214,14 @@ async fn set_variables(
 
 async fn permissions(
     State(context): State<Shared>,
-    _: User,
+    user: User,
     Path(guid): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    context.app(&guid).await?;
-    Ok(Json(serde_json::json!({"read_basic_data": true, "read_sensitive_data": true})))
+    let secrets = user.verdict(&context, Action::ReadSecrets, Kind::App, &guid).await? == Verdict::Allowed;
+    Ok(Json(serde_json::json!({"read_basic_data": true, "read_sensitive_data": secrets})))
 }
 
-async fn ssh(
-    State(context): State<Shared>,
-    _: User,
-    Path(guid): Path<String>,
-) -> Result<Json<Value>, ApiError> {
+async fn ssh(State(context): State<Shared>, Path(guid): Path<String>) -> Result<Json<Value>, ApiError> {
     context.app(&guid).await?;
     Ok(Json(serde_json::json!({"enabled": false, "reason": "the platform has no SSH access to apps yet"})))
 }

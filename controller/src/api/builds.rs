@@ -2,6 +2,7 @@
 
 use super::{
     ApiError,
+    endpoints::Endpoints,
     input::{Base, Input, Params},
     jobs,
     page::{self, Listing, by},
@@ -9,17 +10,17 @@ use super::{
     upload,
 };
 use crate::{
-    auth::User,
+    access::{Access, Action, Kind},
+    auth::{Seen, User},
     blobs::Key,
     context::{Context, Shared},
     store::{self, AppRow, BuildRow, DropletRow, Filter},
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::{OriginalUri, Path, State},
     http::{HeaderMap, StatusCode},
     response::Response,
-    routing::get,
 };
 use cupola_protocol::api::{
     Actor, Build, BuildStatus, Checksum, CreateBuild, Droplet, DropletBuildpack, DropletStatus, Link,
@@ -27,17 +28,23 @@ use cupola_protocol::api::{
 };
 use std::collections::BTreeMap;
 
-pub(super) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/v3/builds", get(builds).post(create))
-        .route("/v3/builds/{guid}", get(build))
-        .route("/v3/apps/{guid}/builds", get(builds_of_app))
-        .route("/v3/droplets", get(droplets))
-        .route("/v3/droplets/{guid}", get(droplet).delete(delete_droplet))
-        .route("/v3/droplets/{guid}/download", get(download))
-        .route("/v3/apps/{guid}/droplets", get(droplets_of_app))
-        .route("/v3/apps/{guid}/droplets/current", get(current))
-        .route("/v3/packages/{guid}/droplets", get(droplets_of_package))
+pub(super) fn routes() -> Endpoints {
+    Endpoints::new()
+        .get("/v3/builds", Access::Listed, builds)
+        .post("/v3/builds", Access::Named(Kind::Package, Action::OperateApps), create)
+        .get("/v3/builds/{guid}", Access::On(Kind::Build, Action::ReadSpace), build)
+        .get("/v3/apps/{guid}/builds", Access::On(Kind::App, Action::ReadSpace), builds_of_app)
+        .get("/v3/droplets", Access::Listed, droplets)
+        .get("/v3/droplets/{guid}", Access::On(Kind::Droplet, Action::ReadSpace), droplet)
+        .delete("/v3/droplets/{guid}", Access::On(Kind::Droplet, Action::WriteApps), delete_droplet)
+        .get("/v3/droplets/{guid}/download", Access::On(Kind::Droplet, Action::ReadSecrets), download)
+        .get("/v3/apps/{guid}/droplets", Access::On(Kind::App, Action::ReadSpace), droplets_of_app)
+        .get("/v3/apps/{guid}/droplets/current", Access::On(Kind::App, Action::ReadSpace), current)
+        .get(
+            "/v3/packages/{guid}/droplets",
+            Access::On(Kind::Package, Action::ReadSpace),
+            droplets_of_package,
+        )
 }
 
 fn show_build(base: &Base, row: BuildRow) -> Build {
@@ -129,17 +136,16 @@ async fn list_builds(
 
 async fn builds(
     State(context): State<Shared>,
-    _: User,
+    user: User,
     base: Base,
     uri: OriginalUri,
     params: Params,
 ) -> Result<Json<Page<Build>>, ApiError> {
-    list_builds(&context, &base, uri.path(), &params, Vec::new()).await
+    list_builds(&context, &base, uri.path(), &params, user.seen(Seen::OfApps).into_iter().collect()).await
 }
 
 async fn builds_of_app(
     State(context): State<Shared>,
-    _: User,
     base: Base,
     uri: OriginalUri,
     params: Params,
@@ -152,7 +158,6 @@ async fn builds_of_app(
 
 async fn build(
     State(context): State<Shared>,
-    _: User,
     base: Base,
     Path(guid): Path<String>,
 ) -> Result<Json<Build>, ApiError> {
@@ -166,7 +171,9 @@ async fn create(
     base: Base,
     Input(wish): Input<CreateBuild>,
 ) -> Result<(StatusCode, Json<Build>), ApiError> {
-    let row = context.begin_build(&wish, &user.0).await?;
+    let invalid = "Unable to use package. Ensure that the package exists and you have access to it.";
+    user.may_named(&context, Action::OperateApps, Kind::Package, &wish.package.guid, invalid).await?;
+    let row = context.begin_build(&wish, &user.claims).await?;
     Ok((StatusCode::CREATED, Json(show_build(&base, row))))
 }
 
@@ -191,17 +198,16 @@ async fn list_droplets(
 
 async fn droplets(
     State(context): State<Shared>,
-    _: User,
+    user: User,
     base: Base,
     uri: OriginalUri,
     params: Params,
 ) -> Result<Json<Page<Droplet>>, ApiError> {
-    list_droplets(&context, &base, uri.path(), &params, Vec::new()).await
+    list_droplets(&context, &base, uri.path(), &params, user.seen(Seen::OfApps).into_iter().collect()).await
 }
 
 async fn droplets_of_app(
     State(context): State<Shared>,
-    _: User,
     base: Base,
     uri: OriginalUri,
     params: Params,
@@ -217,7 +223,6 @@ async fn droplets_of_app(
 
 async fn droplets_of_package(
     State(context): State<Shared>,
-    _: User,
     base: Base,
     uri: OriginalUri,
     params: Params,
@@ -239,7 +244,6 @@ async fn row(context: &Context, guid: &str) -> Result<DropletRow, ApiError> {
 
 async fn droplet(
     State(context): State<Shared>,
-    _: User,
     base: Base,
     Path(guid): Path<String>,
 ) -> Result<Json<Droplet>, ApiError> {
@@ -248,7 +252,6 @@ async fn droplet(
 
 async fn current(
     State(context): State<Shared>,
-    _: User,
     base: Base,
     Path(guid): Path<String>,
 ) -> Result<Json<Droplet>, ApiError> {
@@ -257,18 +260,14 @@ async fn current(
     Ok(Json(show_droplet(&base, row)))
 }
 
-async fn download(
-    State(context): State<Shared>,
-    _: User,
-    Path(guid): Path<String>,
-) -> Result<Response, ApiError> {
+async fn download(State(context): State<Shared>, Path(guid): Path<String>) -> Result<Response, ApiError> {
     let row = row(&context, &guid).await?;
     upload::send(&context, &Key::droplet(&row.sha256), "application/gzip", "Droplet bits").await
 }
 
 async fn delete_droplet(
     State(context): State<Shared>,
-    _: User,
+    user: User,
     base: Base,
     Path(guid): Path<String>,
 ) -> Result<(StatusCode, HeaderMap), ApiError> {
@@ -279,5 +278,5 @@ async fn delete_droplet(
     }
     context.delete_droplet(&guid, &row.sha256).await?;
     drop(lock);
-    jobs::done(&context, &base, "droplet.delete").await
+    jobs::done(&context, &user, &base, "droplet.delete").await
 }

@@ -1,15 +1,15 @@
 //! `GET /bulk/apps`: the desired state, for health managers.
 
-use super::{ApiError, input::Params};
+use super::{ApiError, endpoints::Endpoints, input::Params};
 use crate::{
+    access::Access,
     context::Shared,
     store::{self, AppRow},
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::State,
     http::{HeaderMap, header},
-    routing::get,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use cupola_protocol::controller::{BulkApps, DesiredApp, PackageState};
@@ -19,8 +19,8 @@ use sha2::{Digest, Sha256};
 /// The most apps of one page.
 const MAX_BATCH: u32 = 1000;
 
-pub(super) fn routes() -> Router<Shared> {
-    Router::new().route("/bulk/apps", get(apps))
+pub(super) fn routes() -> Endpoints {
+    Endpoints::new().get("/bulk/apps", Access::Credentials, apps)
 }
 
 async fn apps(

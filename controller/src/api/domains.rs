@@ -2,30 +2,34 @@
 
 use super::{
     ApiError,
+    endpoints::Endpoints,
     input::{Base, Input, Params},
     jobs,
     page::{self, Listing, by},
     tenancy::itself,
 };
 use crate::{
+    access::{Access, Action},
     auth::User,
     config::is_domain,
     context::{Context, Shared},
     store::{self, DomainRow},
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::{OriginalUri, Path, State},
     http::{HeaderMap, StatusCode},
-    routing::get,
 };
 use cupola_protocol::api::{CreateDomain, Domain, DomainRelationships, Link, Metadata, Page};
 
-pub(super) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/v3/domains", get(domains).post(create_domain))
-        .route("/v3/domains/{guid}", get(domain).delete(delete_domain))
-        .route("/v3/domains/{guid}/route_reservations", get(reservations))
+pub(super) fn routes() -> Endpoints {
+    Endpoints::new()
+        // Every domain is shared: there are none of a tenant's own yet.
+        .get("/v3/domains", Access::User, domains)
+        .post("/v3/domains", Access::Platform(Action::Administer), create_domain)
+        .get("/v3/domains/{guid}", Access::User, domain)
+        .delete("/v3/domains/{guid}", Access::Platform(Action::Administer), delete_domain)
+        .get("/v3/domains/{guid}/route_reservations", Access::User, reservations)
 }
 
 pub(super) fn show_domain(base: &Base, row: DomainRow) -> Domain {
@@ -48,7 +52,6 @@ pub(super) fn show_domain(base: &Base, row: DomainRow) -> Domain {
 
 async fn domains(
     State(context): State<Shared>,
-    _: User,
     base: Base,
     uri: OriginalUri,
     params: Params,
@@ -71,7 +74,6 @@ async fn domain_row(context: &Context, guid: &str) -> Result<DomainRow, ApiError
 
 async fn domain(
     State(context): State<Shared>,
-    _: User,
     base: Base,
     Path(guid): Path<String>,
 ) -> Result<Json<Domain>, ApiError> {
@@ -80,11 +82,9 @@ async fn domain(
 
 async fn create_domain(
     State(context): State<Shared>,
-    user: User,
     base: Base,
     Input(wish): Input<CreateDomain>,
 ) -> Result<(StatusCode, Json<Domain>), ApiError> {
-    user.must_be_admin()?;
     let name = wish.name.to_lowercase();
     if !is_domain(&name) || !name.contains('.') {
         return Err(ApiError::unprocessable(format!(
@@ -107,13 +107,12 @@ async fn delete_domain(
     base: Base,
     Path(guid): Path<String>,
 ) -> Result<(StatusCode, HeaderMap), ApiError> {
-    user.must_be_admin()?;
     let domain = domain_row(&context, &guid).await?;
     if domain.name == context.config.domain {
         return Err(ApiError::unprocessable("The platform's own domain cannot be deleted."));
     }
     match store::delete(&context.pool, "domains", &guid).await {
-        Ok(_) => jobs::done(&context, &base, "domain.delete").await,
+        Ok(_) => jobs::done(&context, &user, &base, "domain.delete").await,
         Err(error)
             if error
                 .as_database_error()
@@ -128,7 +127,6 @@ async fn delete_domain(
 /// Whether a route exists: `cf check-route`.
 async fn reservations(
     State(context): State<Shared>,
-    _: User,
     params: Params,
     Path(guid): Path<String>,
 ) -> Result<Json<serde_json::Value>, ApiError> {

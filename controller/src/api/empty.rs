@@ -2,70 +2,70 @@
 
 use super::{
     ApiError,
+    endpoints::Endpoints,
     input::{Base, Params},
     page,
 };
-use crate::{auth::User, context::Shared};
+use crate::access::{Access, Action, Kind};
 use axum::{
-    Json, Router,
+    Json,
     extract::{OriginalUri, Path},
-    routing::{MethodRouter, get},
 };
 use cupola_protocol::api::{Page, ToOne};
 use serde_json::{Value, json};
 
-/// Kinds of resources of which there are none.
-const NONE: [&str; 17] = [
-    "/v3/app_usage_events",
-    "/v3/apps/{guid}/features",
-    "/v3/apps/{guid}/revisions",
-    "/v3/apps/{guid}/tasks",
-    "/v3/audit_events",
-    "/v3/feature_flags",
-    "/v3/isolation_segments",
-    "/v3/organization_quotas",
-    "/v3/processes/{guid}/sidecars",
-    "/v3/security_groups",
-    "/v3/service_brokers",
-    "/v3/service_credential_bindings",
-    "/v3/service_instances",
-    "/v3/service_offerings",
-    "/v3/service_route_bindings",
-    "/v3/space_quotas",
-    "/v3/tasks",
-];
-
-pub(super) fn routes() -> Router<Shared> {
-    let router = NONE.into_iter().fold(Router::new(), |router, path| router.route(path, get(none)));
-    router
-        .route("/v3/service_plans", get(none))
-        .route("/v3/apps/{guid}/sidecars", get(none))
-        .route("/v3/deployments", rolling(get(none)))
-        .route("/v3/environment_variable_groups/{name}", get(group))
-        .route("/v3/organizations/{guid}/relationships/default_isolation_segment", get(no_relationship))
-        .route("/v3/spaces/{guid}/relationships/isolation_segment", get(no_relationship))
+pub(super) fn routes() -> Endpoints {
+    Endpoints::new()
+        .get("/v3/app_usage_events", Access::User, none)
+        .get("/v3/apps/{guid}/features", Access::On(Kind::App, Action::ReadSpace), none)
+        .get("/v3/apps/{guid}/revisions", Access::On(Kind::App, Action::ReadSpace), none)
+        .get("/v3/apps/{guid}/sidecars", Access::On(Kind::App, Action::ReadSpace), none)
+        .get("/v3/apps/{guid}/tasks", Access::On(Kind::App, Action::ReadSpace), none)
+        .get("/v3/audit_events", Access::User, none)
+        .get("/v3/deployments", Access::User, none)
+        .post("/v3/deployments", Access::User, rolling)
+        .get("/v3/environment_variable_groups/{name}", Access::User, group)
+        .get("/v3/feature_flags", Access::User, none)
+        .get("/v3/isolation_segments", Access::User, none)
+        .get(
+            "/v3/organizations/{guid}/relationships/default_isolation_segment",
+            Access::On(Kind::Organization, Action::ReadOrganization),
+            no_relationship,
+        )
+        .get("/v3/processes/{guid}/sidecars", Access::On(Kind::Process, Action::ReadSpace), none)
+        .get("/v3/security_groups", Access::User, none)
+        .get("/v3/service_brokers", Access::User, none)
+        .get("/v3/service_credential_bindings", Access::User, none)
+        .get("/v3/service_instances", Access::User, none)
+        .get("/v3/service_offerings", Access::User, none)
+        .get("/v3/service_plans", Access::User, none)
+        .get("/v3/service_route_bindings", Access::User, none)
+        .get(
+            "/v3/spaces/{guid}/relationships/isolation_segment",
+            Access::On(Kind::Space, Action::ReadSpace),
+            no_relationship,
+        )
+        .get("/v3/tasks", Access::User, none)
 }
 
-async fn none(_: User, base: Base, uri: OriginalUri, params: Params) -> Result<Json<Page<Value>>, ApiError> {
+async fn none(base: Base, uri: OriginalUri, params: Params) -> Result<Json<Page<Value>>, ApiError> {
     page::whole(&base, uri.path(), &params, Vec::new()).map(Json)
 }
 
-fn rolling(route: MethodRouter<Shared>) -> MethodRouter<Shared> {
-    route.post(|_: User| async {
-        ApiError::unprocessable(
-            "Rolling deployments are not supported yet: push or restart without a strategy, which stops the old \
-             instances first.",
-        )
-    })
+async fn rolling() -> ApiError {
+    ApiError::unprocessable(
+        "Rolling deployments are not supported yet: push or restart without a strategy, which stops the old \
+         instances first.",
+    )
 }
 
-async fn group(_: User, Path(name): Path<String>) -> Result<Json<Value>, ApiError> {
+async fn group(Path(name): Path<String>) -> Result<Json<Value>, ApiError> {
     match name.as_str() {
         "running" | "staging" => Ok(Json(json!({"name": name, "var": {}, "updated_at": null}))),
         _ => Err(ApiError::not_found("Environment variable group")),
     }
 }
 
-async fn no_relationship(_: User) -> Json<ToOne> {
+async fn no_relationship() -> Json<ToOne> {
     Json(ToOne::default())
 }

@@ -1,5 +1,6 @@
 //! How a request is refused.
 
+use crate::access::Verdict;
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},
@@ -34,6 +35,27 @@ impl ApiError {
         Self::new(401, code, title, detail)
     }
 
+    /// Why a user may not: as `access` decided it.
+    pub(crate) fn verdict(verdict: Verdict, what: &str) -> Self {
+        match verdict {
+            Verdict::Hidden => Self::not_found(what),
+            Verdict::Suspended => Self::new(
+                403,
+                10017,
+                "CF-OrgSuspended",
+                "The organization is suspended: only an administrator may change it.",
+            ),
+            Verdict::Refused | Verdict::Allowed => Self::forbidden(
+                "You are not authorized to perform the requested action: it needs another role.",
+            ),
+        }
+    }
+
+    /// Nobody could rule the platform any more.
+    pub(crate) fn last_administrator() -> Self {
+        Self::unprocessable("The last administrator cannot be removed: make another one first.")
+    }
+
     pub(crate) fn forbidden(detail: &str) -> Self {
         Self::new(403, 10003, "CF-NotAuthorized", detail)
     }
@@ -58,7 +80,9 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, Json(ErrorBody { errors: vec![self.item] })).into_response();
+        let mut response = (status, Json(ErrorBody { errors: vec![self.item.clone()] })).into_response();
+        // For who says it in other words: `uaa`.
+        response.extensions_mut().insert(self.item);
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

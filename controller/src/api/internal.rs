@@ -1,30 +1,31 @@
 //! For nodes and stagers: packages and droplets at signed addresses.
 
-use super::{ApiError, input::Params, upload};
+use super::{ApiError, endpoints::Endpoints, input::Params, upload};
 use crate::{
+    access::Access,
     blobs::Key,
     context::{Context, Shared},
     store::{self, AppRow, BuildRow},
 };
 use axum::{
-    Router,
     body::Body,
-    extract::{DefaultBodyLimit, OriginalUri, Path, State},
+    extract::{OriginalUri, Path, State},
     http::{HeaderMap, Method, StatusCode},
     response::Response,
-    routing::{get, post},
 };
 
 /// Hex SHA-256 of a droplet, beside its bytes.
 const DIGEST_HEADER: &str = "x-droplet-sha256";
 
-pub(super) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/internal/packages/{guid}", get(package))
-        .route("/internal/droplets/{sha256}", get(droplet))
-        .route("/internal/builds/{guid}/droplet", post(receive_droplet))
-        .route("/internal/caches/{app}", get(cache).post(receive_cache))
-        .layer(DefaultBodyLimit::disable())
+pub(super) fn routes() -> Endpoints {
+    Endpoints::new()
+        .get("/internal/packages/{guid}", Access::Credentials, package)
+        .get("/internal/droplets/{sha256}", Access::Credentials, droplet)
+        .post("/internal/builds/{guid}/droplet", Access::Credentials, receive_droplet)
+        .any_body()
+        .get("/internal/caches/{app}", Access::Credentials, cache)
+        .post("/internal/caches/{app}", Access::Credentials, receive_cache)
+        .any_body()
 }
 
 /// Refuses what is not signed for this method and path, or was and has expired.

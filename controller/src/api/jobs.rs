@@ -1,31 +1,34 @@
 //! Jobs. Ours are done before they are answered: what takes long (staging, placing) has resources of its own.
 
-use super::{ApiError, input::Base};
+use super::{ApiError, endpoints::Endpoints, input::Base};
 use crate::{
+    access::Access,
     auth::User,
     context::{Context, Shared},
     store::{self, JobRow},
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::{Path, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
-    routing::get,
 };
 use cupola_protocol::api::{Job, JobStatus, Link};
 
-pub(super) fn routes() -> Router<Shared> {
-    Router::new().route("/v3/jobs/{guid}", get(show))
+pub(super) fn routes() -> Endpoints {
+    Endpoints::new().get("/v3/jobs/{guid}", Access::Handler, show)
 }
 
 async fn show(
     State(context): State<Shared>,
-    _: User,
+    user: User,
     base: Base,
     Path(guid): Path<String>,
 ) -> Result<Json<Job>, ApiError> {
     let row: JobRow =
         store::get(&context.pool, "jobs", &guid).await?.ok_or_else(|| ApiError::not_found("Job"))?;
+    if row.user_guid.as_deref() != Some(user.guid()) && !user.is_admin() {
+        return Err(ApiError::not_found("Job"));
+    }
     Ok(Json(Job {
         links: [("self".to_owned(), Link::get(base.url(&format!("/v3/jobs/{}", row.guid))))].into(),
         state: if row.state == "COMPLETE" { JobStatus::Complete } else { JobStatus::Failed },
@@ -38,13 +41,14 @@ async fn show(
     }))
 }
 
-/// The answer to a request that was done as a job: 202 and where the job is.
+/// The answer to a request that was done as a job: 202 and where the job is. Only its user can ask for it.
 pub(super) async fn done(
     context: &Context,
+    user: &User,
     base: &Base,
     operation: &str,
 ) -> Result<(StatusCode, HeaderMap), ApiError> {
-    let guid = store::insert_done_job(&context.pool, operation).await?;
+    let guid = store::insert_done_job(&context.pool, operation, user.guid()).await?;
     let mut headers = HeaderMap::new();
     if let Ok(location) = HeaderValue::try_from(base.url(&format!("/v3/jobs/{guid}"))) {
         headers.insert(header::LOCATION, location);

@@ -1,11 +1,14 @@
 //! Reading logs, as log-cache serves it.
 
-use super::{ApiError, input::Params};
-use crate::{auth::User, context::Shared, logs::Range};
+use super::{ApiError, endpoints::Endpoints, input::Params};
+use crate::{
+    access::{Access, Action, Kind},
+    context::Shared,
+    logs::Range,
+};
 use axum::{
-    Json, Router,
+    Json,
     extract::{Path, State},
-    routing::get,
 };
 use cupola_protocol::{
     AppId,
@@ -16,8 +19,12 @@ use std::time::Duration;
 /// The most lines of one answer, as in log-cache.
 const MAX_LIMIT: usize = 1000;
 
-pub(super) fn routes() -> Router<Shared> {
-    Router::new().route("/api/v1/info", get(info)).route("/api/v1/read/{source}", get(read))
+pub(super) fn routes() -> Endpoints {
+    Endpoints::new().get("/api/v1/info", Access::Public, info).get(
+        "/api/v1/read/{source}",
+        Access::On(Kind::App, Action::ReadSpace),
+        read,
+    )
 }
 
 async fn info(State(context): State<Shared>) -> Json<LogCacheInfo> {
@@ -28,7 +35,6 @@ async fn info(State(context): State<Shared>) -> Json<LogCacheInfo> {
 
 async fn read(
     State(context): State<Shared>,
-    _: User,
     Path(source): Path<String>,
     params: Params,
 ) -> Result<Json<ReadLogs>, ApiError> {

@@ -6,8 +6,11 @@ mod builds;
 mod bulk;
 mod domains;
 mod empty;
+mod endpoints;
 mod error;
+mod files;
 mod input;
+mod instances;
 mod internal;
 mod jobs;
 mod log_cache;
@@ -16,12 +19,17 @@ mod packages;
 mod page;
 mod platform;
 mod processes;
+mod quotas;
+mod roles;
 mod root;
 mod routes;
+mod space_quotas;
 mod tenancy;
+mod uaa;
 mod upload;
 mod users;
 
+pub use endpoints::Endpoint;
 pub(crate) use error::ApiError;
 
 use crate::context::Shared;
@@ -33,21 +41,28 @@ use axum::{
     response::Response,
 };
 use std::time::Instant;
+use endpoints::Endpoints;
 
 /// The largest body that is no upload: manifests and lists of files.
 const MAX_BODY: usize = 16 << 20;
 
-/// Everything that is served.
-pub(crate) fn router(context: Shared) -> Router {
-    Router::new()
+/// Everything that is served, and whom it serves.
+fn all() -> Endpoints {
+    Endpoints::new()
         .merge(root::routes())
         .merge(oauth::routes())
         .merge(tenancy::routes())
         .merge(users::routes())
+        .merge(roles::routes())
+        .merge(uaa::routes())
+        .merge(quotas::routes())
+        .merge(space_quotas::routes())
         .merge(domains::routes())
         .merge(apps::routes())
         .merge(actions::routes())
         .merge(processes::routes())
+        .merge(instances::routes())
+        .merge(files::routes())
         .merge(packages::routes())
         .merge(builds::routes())
         .merge(routes::routes())
@@ -57,9 +72,21 @@ pub(crate) fn router(context: Shared) -> Router {
         .merge(log_cache::routes())
         .merge(bulk::routes())
         .merge(internal::routes())
+}
+
+/// The table of endpoints, from which the router is built.
+pub fn endpoints() -> Vec<Endpoint> {
+    all().table()
+}
+
+/// The router of all endpoints, each behind its guard.
+pub(crate) fn router(context: Shared) -> Router {
+    all()
+        .router(&context)
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn(uaa::in_words_of_uaa))
         .layer(middleware::from_fn(request_id))
         .layer(middleware::from_fn_with_state(context.clone(), count))
         .with_state(context)

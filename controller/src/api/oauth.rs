@@ -1,19 +1,19 @@
 //! Logging in: `GET /login`, `POST /oauth/token`, `GET /token_keys`.
 
-use super::input::Base;
+use super::{endpoints::Endpoints, input::Base};
 use crate::{
+    access::{Access, Action},
     auth::{User, digest, verify_password},
     context::{Context, Shared},
     secrets,
     store::{self, UserRow},
 };
 use axum::{
-    Json, Router,
+    Json,
     body::Bytes,
     extract::State,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::{delete, get, post},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use cupola_protocol::api::{CLI_CLIENT, LoginInfo, Token, TokenError, TokenRequest};
@@ -21,13 +21,14 @@ use std::{collections::BTreeMap, time::Duration};
 use time::OffsetDateTime;
 use url::form_urlencoded;
 
-pub(super) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/login", get(login))
-        .route("/oauth/token", post(token))
+pub(super) fn routes() -> Endpoints {
+    Endpoints::new()
+        .get("/login", Access::Public, login)
+        .post("/oauth/token", Access::Public, token)
         // The tokens of our clients are signed with a secret of ours: there is no key to publish.
-        .route("/token_keys", get(|| async { Json(serde_json::json!({"keys": []})) }))
-        .route("/oauth/token/revoke/user/{guid}", delete(revoke).get(revoke))
+        .get("/token_keys", Access::Public, || async { Json(serde_json::json!({"keys": []})) })
+        .delete("/oauth/token/revoke/user/{guid}", Access::Handler, revoke)
+        .get("/oauth/token/revoke/user/{guid}", Access::Handler, revoke)
 }
 
 async fn login(State(context): State<Shared>, base: Base) -> Json<LoginInfo> {
@@ -121,7 +122,7 @@ async fn grant(context: &Context, request: TokenRequest) -> Result<Option<Token>
                 .await
                 .map_err(|error| error.to_string())?;
             match user {
-                Some(user) if good => (user, None, "password"),
+                Some(user) if good && user.known != 0 => (user, None, "password"),
                 _ => {
                     tracing::warn!(user = username, "refused a login");
                     return Ok(None);
@@ -164,8 +165,8 @@ async fn revoke(
     user: User,
     axum::extract::Path(guid): axum::extract::Path<String>,
 ) -> Result<Json<serde_json::Value>, super::ApiError> {
-    if user.0.user_id != guid {
-        user.must_be_admin()?;
+    if user.guid() != guid {
+        user.may_on_platform(Action::Administer)?;
     }
     store::revoke_refresh_tokens(&context.pool, &guid).await?;
     Ok(Json(serde_json::json!({"status": "ok", "message": "all refresh tokens of the user are revoked"})))

@@ -2,6 +2,7 @@
 
 use super::{
     ApiError,
+    endpoints::Endpoints,
     input::{Base, Input, Params},
     jobs,
     page::{self, Listing, by},
@@ -9,18 +10,18 @@ use super::{
     upload::{self, Received},
 };
 use crate::{
-    auth::User,
+    access::{Access, Action, Kind},
+    auth::{Seen, User},
     blobs::Key,
     context::{Context, Shared},
     package::{self, Found, Invalid, Limits},
     store::{self, Filter, PackageRow},
 };
 use axum::{
-    Json, Router,
-    extract::{DefaultBodyLimit, Multipart, OriginalUri, Path, State, multipart::MultipartError},
+    Json,
+    extract::{Multipart, OriginalUri, Path, State, multipart::MultipartError},
     http::{HeaderMap, StatusCode},
     response::Response,
-    routing::{get, post},
 };
 use cupola_protocol::api::{
     Checksum, CreatePackage, FileResource, Link, Metadata, Package, PackageData, PackageStatus, Page,
@@ -32,14 +33,17 @@ use std::{
     path::PathBuf,
 };
 
-pub(super) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/v3/packages", get(list).post(create))
-        .route("/v3/packages/{guid}", get(one).delete(delete))
-        .route("/v3/packages/{guid}/upload", post(upload_bits).layer(DefaultBodyLimit::disable()))
-        .route("/v3/packages/{guid}/download", get(download))
-        .route("/v3/apps/{guid}/packages", get(of_app))
-        .route("/v3/resource_matches", post(matches))
+pub(super) fn routes() -> Endpoints {
+    Endpoints::new()
+        .get("/v3/packages", Access::Listed, list)
+        .post("/v3/packages", Access::Named(Kind::App, Action::WriteApps), create)
+        .get("/v3/packages/{guid}", Access::On(Kind::Package, Action::ReadSpace), one)
+        .delete("/v3/packages/{guid}", Access::On(Kind::Package, Action::WriteApps), delete)
+        .post("/v3/packages/{guid}/upload", Access::On(Kind::Package, Action::WriteApps), upload_bits)
+        .any_body()
+        .get("/v3/packages/{guid}/download", Access::On(Kind::Package, Action::ReadSecrets), download)
+        .get("/v3/apps/{guid}/packages", Access::On(Kind::App, Action::ReadSpace), of_app)
+        .post("/v3/resource_matches", Access::User, matches)
 }
 
 fn show(base: &Base, row: PackageRow) -> Package {
@@ -91,17 +95,16 @@ async fn listed(
 
 async fn list(
     State(context): State<Shared>,
-    _: User,
+    user: User,
     base: Base,
     uri: OriginalUri,
     params: Params,
 ) -> Result<Json<Page<Package>>, ApiError> {
-    listed(&context, &base, uri.path(), &params, Vec::new()).await
+    listed(&context, &base, uri.path(), &params, user.seen(Seen::OfApps).into_iter().collect()).await
 }
 
 async fn of_app(
     State(context): State<Shared>,
-    _: User,
     base: Base,
     uri: OriginalUri,
     params: Params,
@@ -117,7 +120,6 @@ async fn row(context: &Context, guid: &str) -> Result<PackageRow, ApiError> {
 
 async fn one(
     State(context): State<Shared>,
-    _: User,
     base: Base,
     Path(guid): Path<String>,
 ) -> Result<Json<Package>, ApiError> {
@@ -126,7 +128,7 @@ async fn one(
 
 async fn create(
     State(context): State<Shared>,
-    _: User,
+    user: User,
     base: Base,
     Input(wish): Input<CreatePackage>,
 ) -> Result<(StatusCode, Json<Package>), ApiError> {
@@ -135,16 +137,15 @@ async fn create(
         return Err(ApiError::unprocessable(detail));
     }
     let app = wish.relationships.app.guid().unwrap_or_default();
-    let app = context.app(app).await.map_err(|_| {
-        ApiError::unprocessable("App is invalid. Ensure it exists and you have access to it.")
-    })?;
-    let row = store::insert_package(&context.pool, &app.guid).await?;
+    let invalid = "App is invalid. Ensure it exists and you have access to it.";
+    user.may_named(&context, Action::WriteApps, Kind::App, app, invalid).await?;
+    let row = store::insert_package(&context.pool, app).await?;
     Ok((StatusCode::CREATED, Json(show(&base, row))))
 }
 
 async fn delete(
     State(context): State<Shared>,
-    _: User,
+    user: User,
     base: Base,
     Path(guid): Path<String>,
 ) -> Result<(StatusCode, HeaderMap), ApiError> {
@@ -156,21 +157,19 @@ async fn delete(
         ));
     }
     context.delete_package(&guid).await?;
-    jobs::done(&context, &base, "package.delete").await
+    jobs::done(&context, &user, &base, "package.delete").await
 }
 
-async fn download(
-    State(context): State<Shared>,
-    _: User,
-    Path(guid): Path<String>,
-) -> Result<Response, ApiError> {
+async fn download(State(context): State<Shared>, Path(guid): Path<String>) -> Result<Response, ApiError> {
     row(&context, &guid).await?;
     upload::send(&context, &Key::package(&guid), "application/zip", "Package bits").await
 }
 
+/// Files that the user has access to already, in some package: of other tenants' files nothing is told, and nothing
+/// can be had by naming its digest.
 async fn matches(
     State(context): State<Shared>,
-    _: User,
+    user: User,
     Input(mut wish): Input<ResourceMatches>,
 ) -> Result<(StatusCode, Json<ResourceMatches>), ApiError> {
     let range = context.config.resource_min_bytes..=context.config.resource_max_bytes;
@@ -178,7 +177,9 @@ async fn matches(
     for resource in wish.resources.drain(..) {
         let Some(sha1) = sha1_of(&resource) else { continue };
         let size = resource.size_in_bytes;
-        if range.contains(&size) && store::has_file(&context.pool, sha1, store::number(size)).await? {
+        if range.contains(&size)
+            && store::has_file(&context.pool, sha1, store::number(size), user.reader()).await?
+        {
             known.push(resource);
         }
     }
@@ -206,7 +207,7 @@ fn invalid(error: &Invalid) -> ApiError {
 
 async fn upload_bits(
     State(context): State<Shared>,
-    _: User,
+    user: User,
     base: Base,
     Path(guid): Path<String>,
     mut parts: Multipart,
@@ -258,7 +259,7 @@ async fn upload_bits(
     let task = context.tasks.spawn({
         let (context, guid) = (context.clone(), guid.clone());
         async move {
-            let outcome = process(&context, &guid, bits, resources).await;
+            let outcome = process(&context, &user, &guid, bits, resources).await;
             if outcome.is_err() {
                 context.delete_package(&guid).await?;
             }
@@ -275,6 +276,7 @@ async fn upload_bits(
 /// Checks, completes and stores the bits of a package.
 async fn process(
     context: &Shared,
+    user: &User,
     guid: &str,
     bits: Option<Received>,
     resources: Vec<FileResource>,
@@ -287,7 +289,7 @@ async fn process(
         let sha1 = sha1_of(&resource).ok_or_else(unknown)?.to_owned();
         let at = scratch.path().join(&sha1);
         let size = store::number(resource.size_in_bytes);
-        if !store::has_file(&context.pool, &sha1, size).await?
+        if !store::has_file(&context.pool, &sha1, size, user.reader()).await?
             || (fetched.insert(sha1.clone())
                 && !upload::fetch(&context.blobs, &Key::resource(&sha1), &at).await?)
         {

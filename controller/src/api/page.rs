@@ -7,7 +7,6 @@ use crate::{
     store::{self, Filter, Selection},
 };
 use cupola_protocol::api::{Link, Page, Pagination};
-use sqlx::sqlite::SqliteRow;
 
 /// The most resources on one page; the `cf` CLI asks for 5000.
 const MAX_PER_PAGE: u64 = 5000;
@@ -49,7 +48,7 @@ pub(crate) fn by(params: &Params, name: &str, before: &'static str, after: &'sta
 /// Reads the page that a query asks for.
 pub(crate) async fn rows<R>(context: &Context, listing: Listing<'_>) -> Result<Rows<R>, ApiError>
 where
-    R: for<'r> sqlx::FromRow<'r, SqliteRow> + Send + Unpin,
+    R: for<'r> sqlx::FromRow<'r, store::Row> + Send + Unpin,
 {
     let Listing { base, path, params, table, filters, orders } = listing;
     let (page, per_page) = page_of(params)?;

@@ -2,30 +2,30 @@
 
 use super::{
     ApiError,
+    endpoints::Endpoints,
     input::{Base, Params},
     page,
     tenancy::itself,
 };
 use crate::{
-    auth::User,
+    access::Access,
     context::{Context, Shared},
     store,
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::{OriginalUri, Path, State},
-    routing::get,
 };
 use cupola_protocol::api::{Buildpack, Metadata, Page, Stack};
 use std::collections::BTreeSet;
 use time::OffsetDateTime;
 
-pub(super) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/v3/stacks", get(stacks))
-        .route("/v3/stacks/{guid}", get(stack))
-        .route("/v3/buildpacks", get(buildpacks))
-        .route("/v3/buildpacks/{guid}", get(buildpack))
+pub(super) fn routes() -> Endpoints {
+    Endpoints::new()
+        .get("/v3/stacks", Access::User, stacks)
+        .get("/v3/stacks/{guid}", Access::User, stack)
+        .get("/v3/buildpacks", Access::User, buildpacks)
+        .get("/v3/buildpacks/{guid}", Access::User, buildpack)
 }
 
 /// Since when they are known: they have no rows, so it is since the controller runs.
@@ -63,7 +63,6 @@ fn named<T>(params: &Params, all: Vec<T>, name: impl Fn(&T) -> &str) -> Vec<T> {
 
 async fn stacks(
     State(context): State<Shared>,
-    _: User,
     base: Base,
     uri: OriginalUri,
     params: Params,
@@ -74,7 +73,6 @@ async fn stacks(
 
 async fn stack(
     State(context): State<Shared>,
-    _: User,
     base: Base,
     Path(guid): Path<String>,
 ) -> Result<Json<Stack>, ApiError> {
@@ -114,7 +112,6 @@ fn all_buildpacks(context: &Context, base: &Base) -> Vec<Buildpack> {
 
 async fn buildpacks(
     State(context): State<Shared>,
-    _: User,
     base: Base,
     uri: OriginalUri,
     params: Params,
@@ -125,7 +122,6 @@ async fn buildpacks(
 
 async fn buildpack(
     State(context): State<Shared>,
-    _: User,
     base: Base,
     Path(guid): Path<String>,
 ) -> Result<Json<Buildpack>, ApiError> {

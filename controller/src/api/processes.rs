@@ -2,40 +2,52 @@
 
 use super::{
     ApiError,
+    endpoints::Endpoints,
     input::{Base, Input, Params},
     page::{self, Listing, by},
     tenancy::itself,
 };
 use crate::{
-    auth::User,
+    access::{Access, Action, Kind},
+    auth::{Seen, User},
     context::Shared,
     store::{self, AppRow},
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::{OriginalUri, Path, State},
     http::StatusCode,
-    routing::{get, post},
 };
 use cupola_protocol::api::{
     HealthCheck, HealthCheckData, Link, Metadata, Page, Process, ProcessStats, Scale, ToOne, UpdateProcess,
 };
 use std::collections::BTreeMap;
 
-pub(super) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/v3/processes", get(list))
-        .route("/v3/processes/{guid}", get(one).patch(update))
-        .route("/v3/processes/{guid}/stats", get(stats))
-        .route("/v3/processes/{guid}/actions/scale", post(scale))
-        .route("/v3/processes/{guid}/instances/{index}", axum::routing::delete(stop_instance))
-        .route("/v3/apps/{guid}/processes", get(of_app))
-        .route("/v3/apps/{guid}/processes/{kind}", get(of_app_one).patch(of_app_update))
-        .route("/v3/apps/{guid}/processes/{kind}/stats", get(of_app_stats))
-        .route("/v3/apps/{guid}/processes/{kind}/actions/scale", post(of_app_scale))
-        .route(
+pub(super) fn routes() -> Endpoints {
+    Endpoints::new()
+        .get("/v3/processes", Access::Listed, list)
+        .get("/v3/processes/{guid}", Access::On(Kind::Process, Action::ReadSpace), one)
+        .patch("/v3/processes/{guid}", Access::On(Kind::Process, Action::WriteApps), update)
+        .get("/v3/processes/{guid}/stats", Access::On(Kind::Process, Action::ReadSpace), stats)
+        .post("/v3/processes/{guid}/actions/scale", Access::On(Kind::Process, Action::OperateApps), scale)
+        .delete(
+            "/v3/processes/{guid}/instances/{index}",
+            Access::On(Kind::Process, Action::OperateApps),
+            stop_instance,
+        )
+        .get("/v3/apps/{guid}/processes", Access::On(Kind::App, Action::ReadSpace), of_app)
+        .get("/v3/apps/{guid}/processes/{kind}", Access::On(Kind::App, Action::ReadSpace), of_app_one)
+        .patch("/v3/apps/{guid}/processes/{kind}", Access::On(Kind::App, Action::WriteApps), of_app_update)
+        .get("/v3/apps/{guid}/processes/{kind}/stats", Access::On(Kind::App, Action::ReadSpace), of_app_stats)
+        .post(
+            "/v3/apps/{guid}/processes/{kind}/actions/scale",
+            Access::On(Kind::App, Action::OperateApps),
+            of_app_scale,
+        )
+        .delete(
             "/v3/apps/{guid}/processes/{kind}/instances/{index}",
-            axum::routing::delete(of_app_stop_instance),
+            Access::On(Kind::App, Action::OperateApps),
+            of_app_stop_instance,
         )
 }
 
@@ -77,7 +89,7 @@ fn show(base: &Base, row: AppRow) -> Process {
 
 async fn list(
     State(context): State<Shared>,
-    _: User,
+    user: User,
     base: Base,
     uri: OriginalUri,
     params: Params,
@@ -87,6 +99,7 @@ async fn list(
         by(&params, "guids", "guid IN (", ")"),
         by(&params, "types", "'web' IN (", ")"),
         by(&params, "space_guids", "space_guid IN (", ")"),
+        user.seen(Seen::InSpaces),
     ];
     let listing = Listing {
         base: &base,
@@ -109,7 +122,6 @@ fn only_web(kind: &str) -> Result<(), ApiError> {
 
 async fn one(
     State(context): State<Shared>,
-    _: User,
     base: Base,
     Path(guid): Path<String>,
 ) -> Result<Json<Process>, ApiError> {
@@ -126,7 +138,6 @@ async fn one(
 
 async fn of_app(
     State(context): State<Shared>,
-    _: User,
     base: Base,
     uri: OriginalUri,
     params: Params,
@@ -138,17 +149,15 @@ async fn of_app(
 
 async fn of_app_one(
     context: State<Shared>,
-    user: User,
     base: Base,
     Path((guid, kind)): Path<(String, String)>,
 ) -> Result<Json<Process>, ApiError> {
     only_web(&kind)?;
-    one(context, user, base, Path(guid)).await
+    one(context, base, Path(guid)).await
 }
 
 async fn update(
     State(context): State<Shared>,
-    _: User,
     base: Base,
     Path(guid): Path<String>,
     Input(wish): Input<UpdateProcess>,
@@ -171,18 +180,16 @@ async fn update(
 
 async fn of_app_update(
     context: State<Shared>,
-    user: User,
     base: Base,
     Path((guid, kind)): Path<(String, String)>,
     wish: Input<UpdateProcess>,
 ) -> Result<Json<Process>, ApiError> {
     only_web(&kind)?;
-    update(context, user, base, Path(guid), wish).await
+    update(context, base, Path(guid), wish).await
 }
 
 async fn stats(
     State(context): State<Shared>,
-    _: User,
     Path(guid): Path<String>,
 ) -> Result<Json<ProcessStats>, ApiError> {
     let app = row(&context, &guid).await?;
@@ -191,16 +198,14 @@ async fn stats(
 
 async fn of_app_stats(
     context: State<Shared>,
-    user: User,
     Path((guid, kind)): Path<(String, String)>,
 ) -> Result<Json<ProcessStats>, ApiError> {
     only_web(&kind)?;
-    stats(context, user, Path(guid)).await
+    stats(context, Path(guid)).await
 }
 
 async fn scale(
     State(context): State<Shared>,
-    _: User,
     base: Base,
     Path(guid): Path<String>,
     Input(wish): Input<Scale>,
@@ -211,19 +216,17 @@ async fn scale(
 
 async fn of_app_scale(
     context: State<Shared>,
-    user: User,
     base: Base,
     Path((guid, kind)): Path<(String, String)>,
     wish: Input<Scale>,
 ) -> Result<(StatusCode, Json<Process>), ApiError> {
     only_web(&kind)?;
-    scale(context, user, base, Path(guid), wish).await
+    scale(context, base, Path(guid), wish).await
 }
 
 /// Stops one instance; it is missed, and so started again.
 async fn stop_instance(
     State(context): State<Shared>,
-    _: User,
     Path((guid, index)): Path<(String, u32)>,
 ) -> Result<StatusCode, ApiError> {
     let _lock = context.locks.lock(&guid).await;
@@ -237,9 +240,8 @@ async fn stop_instance(
 
 async fn of_app_stop_instance(
     context: State<Shared>,
-    user: User,
     Path((guid, kind, index)): Path<(String, String, u32)>,
 ) -> Result<StatusCode, ApiError> {
     only_web(&kind)?;
-    stop_instance(context, user, Path((guid, index))).await
+    stop_instance(context, Path((guid, index))).await
 }

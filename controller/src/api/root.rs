@@ -1,8 +1,8 @@
 //! `GET /`, `/v3`, `/v3/info`, `/healthz`.
 
-use super::input::Base;
-use crate::context::Shared;
-use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use super::{endpoints::Endpoints, input::Base};
+use crate::{access::Access, context::Shared};
+use axum::{Json, extract::State, http::StatusCode};
 use cupola_protocol::api::{Info, Link, Root};
 use std::collections::BTreeMap;
 
@@ -45,12 +45,12 @@ const RESOURCES: [&str; 32] = [
     "users",
 ];
 
-pub(super) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/", get(root))
-        .route("/v3", get(v3))
-        .route("/v3/info", get(info))
-        .route("/healthz", get(healthz))
+pub(super) fn routes() -> Endpoints {
+    Endpoints::new()
+        .get("/", Access::Public, root)
+        .get("/v3", Access::Public, v3)
+        .get("/v3/info", Access::Public, info)
+        .get("/healthz", Access::Public, healthz)
 }
 
 async fn root(base: Base) -> Json<Root> {

@@ -2,35 +2,44 @@
 
 use super::{
     ApiError,
+    endpoints::Endpoints,
     input::{Base, Input, Params},
     jobs,
     page::{self, Listing, by},
     tenancy::itself,
 };
 use crate::{
-    auth::User,
+    access::{Access, Action, Kind},
+    auth::{Seen, User},
     context::{Context, Shared},
     manifest::{RouteParts, check_host_and_path},
     store::{self, DomainRow, Filter, RouteRow, SpaceRow},
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::{OriginalUri, Path, State},
     http::{HeaderMap, StatusCode},
-    routing::{delete, get},
 };
 use cupola_protocol::api::{
     CreateRoute, Destination, DestinationApp, Destinations, Link, Metadata, Page, ProcessType, Route, ToOne,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-pub(super) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/v3/routes", get(list).post(create))
-        .route("/v3/routes/{guid}", get(one).delete(remove))
-        .route("/v3/routes/{guid}/destinations", get(destinations).post(add).patch(replace))
-        .route("/v3/routes/{guid}/destinations/{destination}", delete(remove_destination))
-        .route("/v3/apps/{guid}/routes", get(of_app))
+pub(super) fn routes() -> Endpoints {
+    Endpoints::new()
+        .get("/v3/routes", Access::Listed, list)
+        .post("/v3/routes", Access::Named(Kind::Space, Action::WriteRoutes), create)
+        .get("/v3/routes/{guid}", Access::On(Kind::Route, Action::ReadSpace), one)
+        .delete("/v3/routes/{guid}", Access::On(Kind::Route, Action::WriteRoutes), remove)
+        .get("/v3/routes/{guid}/destinations", Access::On(Kind::Route, Action::ReadSpace), destinations)
+        .post("/v3/routes/{guid}/destinations", Access::On(Kind::Route, Action::WriteRoutes), add)
+        .patch("/v3/routes/{guid}/destinations", Access::On(Kind::Route, Action::WriteRoutes), replace)
+        .delete(
+            "/v3/routes/{guid}/destinations/{destination}",
+            Access::On(Kind::Route, Action::WriteRoutes),
+            remove_destination,
+        )
+        .get("/v3/apps/{guid}/routes", Access::On(Kind::App, Action::ReadSpace), of_app)
 }
 
 async fn show_destinations(context: &Context, route: &str) -> Result<Vec<Destination>, ApiError> {
@@ -112,17 +121,16 @@ async fn listed(
 
 async fn list(
     State(context): State<Shared>,
-    _: User,
+    user: User,
     base: Base,
     uri: OriginalUri,
     params: Params,
 ) -> Result<Json<Page<Route>>, ApiError> {
-    listed(&context, &base, uri.path(), &params, Vec::new()).await
+    listed(&context, &base, uri.path(), &params, user.seen(Seen::InSpaces).into_iter().collect()).await
 }
 
 async fn of_app(
     State(context): State<Shared>,
-    _: User,
     base: Base,
     uri: OriginalUri,
     params: Params,
@@ -140,7 +148,6 @@ async fn row(context: &Context, guid: &str) -> Result<RouteRow, ApiError> {
 
 async fn one(
     State(context): State<Shared>,
-    _: User,
     base: Base,
     Path(guid): Path<String>,
 ) -> Result<Json<Route>, ApiError> {
@@ -151,16 +158,16 @@ async fn one(
 
 async fn create(
     State(context): State<Shared>,
-    _: User,
+    user: User,
     base: Base,
     Input(wish): Input<CreateRoute>,
 ) -> Result<(StatusCode, Json<Route>), ApiError> {
     let sides = &wish.relationships;
-    let space: Option<SpaceRow> =
-        store::get(&context.pool, "spaces", sides.space.guid().unwrap_or_default()).await?;
-    let space = space.ok_or_else(|| {
-        ApiError::unprocessable("Invalid space. Ensure that the space exists and you have access.")
-    })?;
+    let space = sides.space.guid().unwrap_or_default();
+    let invalid = "Invalid space. Ensure that the space exists and you have access.";
+    user.may_named(&context, Action::WriteRoutes, Kind::Space, space, invalid).await?;
+    let space: Option<SpaceRow> = store::get(&context.pool, "spaces", space).await?;
+    let space = space.ok_or_else(|| ApiError::unprocessable(invalid))?;
     let domains = store::domains(&context.pool).await?;
     let wanted = sides.domain.guid().unwrap_or_default();
     let domain = domains.iter().find(|domain| domain.guid == wanted).ok_or_else(|| {
@@ -171,23 +178,14 @@ async fn create(
     check_host_and_path(&host, &path)?;
     let parts = RouteParts { host, domain_guid: domain.guid.clone(), path };
     context.check_route_free(&space, &parts).await?;
-    let inserted =
-        store::insert_route(&context.pool, &parts.host, &parts.path, &domain.guid, &space.guid).await;
-    let row = match inserted {
-        Ok(row) => row,
-        Err(error) if store::is_duplicate(&error) => {
-            let uri = store::uri(&parts.host, &domain.name, &parts.path);
-            return Err(ApiError::unprocessable(format!("Route already exists: {uri}.")));
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let row = context.make_route(&space.guid, &parts).await?;
     context.routes_changed.notify_one();
     Ok((StatusCode::CREATED, Json(show(&context, &base, &domains, row).await?)))
 }
 
 async fn remove(
     State(context): State<Shared>,
-    _: User,
+    user: User,
     base: Base,
     Path(guid): Path<String>,
 ) -> Result<(StatusCode, HeaderMap), ApiError> {
@@ -198,7 +196,7 @@ async fn remove(
     for destination in apps {
         context.routes_of_app_changed(&destination.app_guid).await?;
     }
-    jobs::done(&context, &base, "route.delete").await
+    jobs::done(&context, &user, &base, "route.delete").await
 }
 
 async fn answer(context: &Context, base: &Base, guid: &str) -> Result<Json<Destinations>, ApiError> {
@@ -210,7 +208,6 @@ async fn answer(context: &Context, base: &Base, guid: &str) -> Result<Json<Desti
 
 async fn destinations(
     State(context): State<Shared>,
-    _: User,
     base: Base,
     Path(guid): Path<String>,
 ) -> Result<Json<Destinations>, ApiError> {
@@ -221,6 +218,7 @@ async fn destinations(
 /// The apps of the wished destinations, of which every one exists in the route's space.
 async fn wished(
     context: &Context,
+    user: &User,
     route: &RouteRow,
     wish: &Destinations,
 ) -> Result<BTreeSet<String>, ApiError> {
@@ -234,12 +232,10 @@ async fn wished(
         if destination.app.process.as_ref().is_some_and(|process| process.kind != "web") {
             return Err(ApiError::unprocessable("Destinations can only be the process web."));
         }
-        let app = context.app(&destination.app.guid).await.map_err(|_| {
-            ApiError::unprocessable(format!(
-                "App(s) with guid(s) \"{}\" do not exist or you do not have access.",
-                destination.app.guid
-            ))
-        })?;
+        let guid = &destination.app.guid;
+        let invalid = format!("App(s) with guid(s) \"{guid}\" do not exist or you do not have access.");
+        user.may_named(context, Action::ReadSpace, Kind::App, guid, &invalid).await?;
+        let app = context.app(guid).await?;
         if app.space_guid != route.space_guid {
             return Err(ApiError::unprocessable(
                 "Routes cannot be mapped to destinations in different spaces",
@@ -252,13 +248,13 @@ async fn wished(
 
 async fn add(
     State(context): State<Shared>,
-    _: User,
+    user: User,
     base: Base,
     Path(guid): Path<String>,
     Input(wish): Input<Destinations>,
 ) -> Result<Json<Destinations>, ApiError> {
     let route = row(&context, &guid).await?;
-    for app in wished(&context, &route, &wish).await? {
+    for app in wished(&context, &user, &route, &wish).await? {
         if store::insert_destination(&context.pool, &guid, &app).await? {
             context.routes_of_app_changed(&app).await?;
         }
@@ -268,13 +264,13 @@ async fn add(
 
 async fn replace(
     State(context): State<Shared>,
-    _: User,
+    user: User,
     base: Base,
     Path(guid): Path<String>,
     Input(wish): Input<Destinations>,
 ) -> Result<Json<Destinations>, ApiError> {
     let route = row(&context, &guid).await?;
-    let wished = wished(&context, &route, &wish).await?;
+    let wished = wished(&context, &user, &route, &wish).await?;
     for old in store::destinations(&context.pool, &guid).await? {
         if !wished.contains(&old.app_guid) {
             store::delete(&context.pool, "destinations", &old.guid).await?;
@@ -291,7 +287,6 @@ async fn replace(
 
 async fn remove_destination(
     State(context): State<Shared>,
-    _: User,
     Path((guid, destination)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
     row(&context, &guid).await?;

@@ -2,33 +2,60 @@
 
 use super::{
     ApiError,
+    endpoints::Endpoints,
     input::{Base, Input, Params},
     jobs,
     page::{self, Listing, by},
 };
 use crate::{
-    auth::User,
-    context::Shared,
+    access::{Access, Action, Kind},
+    auth::{Seen, User},
+    context::{Context, Shared},
+    quota::Owner,
     store::{self, DomainRow, OrganizationRow, SpaceRow},
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::{OriginalUri, Path, State},
     http::{HeaderMap, StatusCode},
-    routing::get,
 };
 use cupola_protocol::api::{
     CreateOrganization, CreateSpace, Domain, Link, Links, Metadata, Organization, Page, Space, ToOne,
+    UpdateOrganization, UpdateSpace, Usage, UsageSummary,
 };
 use std::collections::BTreeMap;
 
-pub(super) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/v3/organizations", get(organizations).post(create_organization))
-        .route("/v3/organizations/{guid}", get(organization).delete(delete_organization))
-        .route("/v3/organizations/{guid}/domains", get(organization_domains))
-        .route("/v3/spaces", get(spaces).post(create_space))
-        .route("/v3/spaces/{guid}", get(space).delete(delete_space))
+pub(super) fn routes() -> Endpoints {
+    Endpoints::new()
+        .get("/v3/organizations", Access::Listed, organizations)
+        .post("/v3/organizations", Access::Platform(Action::Administer), create_organization)
+        .get(
+            "/v3/organizations/{guid}",
+            Access::On(Kind::Organization, Action::ReadOrganization),
+            organization,
+        )
+        .patch(
+            "/v3/organizations/{guid}",
+            Access::On(Kind::Organization, Action::UpdateOrganization),
+            update_organization,
+        )
+        .delete("/v3/organizations/{guid}", Access::Platform(Action::Administer), delete_organization)
+        .get(
+            "/v3/organizations/{guid}/usage_summary",
+            Access::On(Kind::Organization, Action::ReadOrganization),
+            organization_usage,
+        )
+        .get(
+            "/v3/organizations/{guid}/domains",
+            Access::On(Kind::Organization, Action::ReadOrganization),
+            organization_domains,
+        )
+        .get("/v3/spaces", Access::Listed, spaces)
+        .post("/v3/spaces", Access::Named(Kind::Organization, Action::ManageSpaces), create_space)
+        .get("/v3/spaces/{guid}", Access::On(Kind::Space, Action::ReadSpace), space)
+        .patch("/v3/spaces/{guid}", Access::On(Kind::Space, Action::UpdateSpace), update_space)
+        .delete("/v3/spaces/{guid}", Access::On(Kind::Space, Action::DeleteSpace), delete_space)
+        .get("/v3/spaces/{guid}/usage_summary", Access::On(Kind::Space, Action::ReadSpace), space_usage)
 }
 
 /// The link of a resource to itself, as the start of its links.
@@ -47,8 +74,11 @@ fn show_organization(base: &Base, row: OrganizationRow) -> Organization {
         created_at: row.created_at,
         updated_at: row.updated_at,
         name: row.name,
-        suspended: false,
-        relationships: BTreeMap::from([("quota".to_owned(), ToOne::default())]),
+        suspended: row.suspended != 0,
+        relationships: BTreeMap::from([(
+            "quota".to_owned(),
+            row.quota_guid.map(ToOne::new).unwrap_or_default(),
+        )]),
         metadata: Metadata::default(),
         links,
     }
@@ -69,7 +99,7 @@ fn show_space(base: &Base, row: SpaceRow) -> Space {
         name: row.name,
         relationships: BTreeMap::from([
             ("organization".to_owned(), ToOne::new(row.organization_guid)),
-            ("quota".to_owned(), ToOne::default()),
+            ("quota".to_owned(), row.quota_guid.map(ToOne::new).unwrap_or_default()),
         ]),
         metadata: Metadata::default(),
         links,
@@ -78,12 +108,16 @@ fn show_space(base: &Base, row: SpaceRow) -> Space {
 
 async fn organizations(
     State(context): State<Shared>,
-    _: User,
+    user: User,
     base: Base,
     uri: OriginalUri,
     params: Params,
 ) -> Result<Json<Page<Organization>>, ApiError> {
-    let filters = [by(&params, "names", "name IN (", ")"), by(&params, "guids", "guid IN (", ")")];
+    let filters = [
+        by(&params, "names", "name IN (", ")"),
+        by(&params, "guids", "guid IN (", ")"),
+        user.seen(Seen::Organizations),
+    ];
     let listing = Listing {
         base: &base,
         path: uri.path(),
@@ -97,7 +131,6 @@ async fn organizations(
 
 async fn organization(
     State(context): State<Shared>,
-    _: User,
     base: Base,
     Path(guid): Path<String>,
 ) -> Result<Json<Organization>, ApiError> {
@@ -115,50 +148,118 @@ pub(super) fn check_name(name: &str) -> Result<(), ApiError> {
 
 async fn create_organization(
     State(context): State<Shared>,
-    user: User,
     base: Base,
     Input(wish): Input<CreateOrganization>,
 ) -> Result<(StatusCode, Json<Organization>), ApiError> {
-    user.must_be_admin()?;
     check_name(&wish.name)?;
-    let guid = match store::insert_organization(&context.pool, &wish.name).await {
-        Ok(guid) => guid,
-        Err(error) if store::is_duplicate(&error) => {
-            return Err(ApiError::unprocessable(format!("Organization '{}' already exists.", wish.name)));
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let guid = store::insert_organization(&context.pool, &wish.name).await;
+    let guid = guid.map_err(|error| organization_taken(error, &wish.name))?;
     let row = store::get(&context.pool, "organizations", &guid).await?;
     let row = row.ok_or_else(|| ApiError::not_found("Organization"))?;
     Ok((StatusCode::CREATED, Json(show_organization(&base, row))))
 }
 
+/// Whoever may rename an organization may not suspend it.
+async fn update_organization(
+    State(context): State<Shared>,
+    user: User,
+    base: Base,
+    Path(guid): Path<String>,
+    Input(wish): Input<UpdateOrganization>,
+) -> Result<Json<Organization>, ApiError> {
+    let row: Option<OrganizationRow> = store::get(&context.pool, "organizations", &guid).await?;
+    let mut row = row.ok_or_else(|| ApiError::not_found("Organization"))?;
+    if let Some(suspended) = wish.suspended {
+        user.may_on_platform(Action::Administer)?;
+        row.suspended = i64::from(suspended);
+    }
+    if let Some(name) = wish.name {
+        check_name(&name)?;
+        row.name = name;
+    }
+    store::update_organization(&context.pool, &mut row)
+        .await
+        .map_err(|error| organization_taken(error, &row.name))?;
+    Ok(Json(show_organization(&base, row)))
+}
+
+fn organization_taken(error: sqlx::Error, name: &str) -> ApiError {
+    if store::is_duplicate(&error) {
+        ApiError::unprocessable(format!("Organization '{name}' already exists."))
+    } else {
+        error.into()
+    }
+}
+
+/// As in Cloud Foundry: what is in an organization goes with it.
 async fn delete_organization(
     State(context): State<Shared>,
     user: User,
     base: Base,
     Path(guid): Path<String>,
 ) -> Result<(StatusCode, HeaderMap), ApiError> {
-    user.must_be_admin()?;
     let row: Option<OrganizationRow> = store::get(&context.pool, "organizations", &guid).await?;
     row.ok_or_else(|| ApiError::not_found("Organization"))?;
+    let filter = vec![store::Filter::new("organization_guid IN (", vec![guid.clone()], ")")];
+    let (_, spaces) =
+        store::list::<SpaceRow>(&context.pool, &store::Selection::all("spaces", filter)).await?;
+    for space in spaces {
+        empty_space(&context, &space.guid).await?;
+    }
     match store::delete(&context.pool, "organizations", &guid).await {
-        Ok(_) => jobs::done(&context, &base, "organization.delete").await,
+        Ok(_) => jobs::done(&context, &user, &base, "organization.delete").await,
         Err(error) if is_referenced(&error) => {
-            Err(ApiError::unprocessable("The organization has spaces: delete those first."))
+            Err(ApiError::unprocessable("A space was made in the organization meanwhile: delete it again."))
         }
         Err(error) => Err(error.into()),
     }
 }
 
+async fn usage(
+    context: &Context,
+    base: &Base,
+    owner: Owner,
+    path: &str,
+    guid: &str,
+) -> Result<Json<UsageSummary>, ApiError> {
+    let (used, routes) = store::usage(&context.pool, owner, guid).await?;
+    let number = |number: i64| u64::try_from(number).unwrap_or(0);
+    let usage_summary = Usage {
+        started_instances: number(used.instances),
+        memory_in_mb: number(used.memory_mb),
+        routes: number(routes),
+        service_instances: 0,
+    };
+    let path = format!("{path}/{guid}");
+    let mut links = itself(base, &format!("{path}/usage_summary"));
+    let word = if owner == Owner::Organization { "organization" } else { "space" };
+    links.insert(word.to_owned(), Link::get(base.url(&path)));
+    Ok(Json(UsageSummary { usage_summary, links }))
+}
+
+async fn organization_usage(
+    State(context): State<Shared>,
+    base: Base,
+    Path(guid): Path<String>,
+) -> Result<Json<UsageSummary>, ApiError> {
+    usage(&context, &base, Owner::Organization, "/v3/organizations", &guid).await
+}
+
+async fn space_usage(
+    State(context): State<Shared>,
+    base: Base,
+    Path(guid): Path<String>,
+) -> Result<Json<UsageSummary>, ApiError> {
+    usage(&context, &base, Owner::Space, "/v3/spaces", &guid).await
+}
+
 /// Whether a row could not go because others need it.
-fn is_referenced(error: &sqlx::Error) -> bool {
+pub(super) fn is_referenced(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_foreign_key_violation)
 }
 
 async fn organization_domains(
     State(context): State<Shared>,
-    _: User,
     base: Base,
     uri: OriginalUri,
     params: Params,
@@ -173,7 +274,7 @@ async fn organization_domains(
 
 async fn spaces(
     State(context): State<Shared>,
-    _: User,
+    user: User,
     base: Base,
     uri: OriginalUri,
     params: Params,
@@ -182,6 +283,7 @@ async fn spaces(
         by(&params, "names", "name IN (", ")"),
         by(&params, "guids", "guid IN (", ")"),
         by(&params, "organization_guids", "organization_guid IN (", ")"),
+        user.seen(Seen::Spaces),
     ];
     let listing = Listing {
         base: &base,
@@ -196,7 +298,6 @@ async fn spaces(
 
 async fn space(
     State(context): State<Shared>,
-    _: User,
     base: Base,
     Path(guid): Path<String>,
 ) -> Result<Json<Space>, ApiError> {
@@ -210,25 +311,38 @@ async fn create_space(
     base: Base,
     Input(wish): Input<CreateSpace>,
 ) -> Result<(StatusCode, Json<Space>), ApiError> {
-    user.must_be_admin()?;
     check_name(&wish.name)?;
     let organization = wish.relationships.organization.guid().unwrap_or_default().to_owned();
-    let known: Option<OrganizationRow> = store::get(&context.pool, "organizations", &organization).await?;
-    known.ok_or_else(|| {
-        ApiError::unprocessable(
-            "Invalid organization. Ensure the organization exists and you have access to it.",
-        )
-    })?;
-    let guid = match store::insert_space(&context.pool, &wish.name, &organization).await {
-        Ok(guid) => guid,
-        Err(error) if store::is_duplicate(&error) => {
-            return Err(ApiError::unprocessable("Name must be unique per organization"));
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let invalid = "Invalid organization. Ensure the organization exists and you have access to it.";
+    user.may_named(&context, Action::ManageSpaces, Kind::Organization, &organization, invalid).await?;
+    let guid = store::insert_space(&context.pool, &wish.name, &organization).await.map_err(space_taken)?;
     let row = store::get(&context.pool, "spaces", &guid).await?;
     let row = row.ok_or_else(|| ApiError::not_found("Space"))?;
     Ok((StatusCode::CREATED, Json(show_space(&base, row))))
+}
+
+async fn update_space(
+    State(context): State<Shared>,
+    base: Base,
+    Path(guid): Path<String>,
+    Input(wish): Input<UpdateSpace>,
+) -> Result<Json<Space>, ApiError> {
+    let row: Option<SpaceRow> = store::get(&context.pool, "spaces", &guid).await?;
+    let mut row = row.ok_or_else(|| ApiError::not_found("Space"))?;
+    if let Some(name) = wish.name {
+        check_name(&name)?;
+        row.name = name;
+    }
+    store::update_space(&context.pool, &mut row).await.map_err(space_taken)?;
+    Ok(Json(show_space(&base, row)))
+}
+
+fn space_taken(error: sqlx::Error) -> ApiError {
+    if store::is_duplicate(&error) {
+        ApiError::unprocessable("Name must be unique per organization")
+    } else {
+        error.into()
+    }
 }
 
 async fn delete_space(
@@ -237,17 +351,21 @@ async fn delete_space(
     base: Base,
     Path(guid): Path<String>,
 ) -> Result<(StatusCode, HeaderMap), ApiError> {
-    user.must_be_admin()?;
     let row: Option<SpaceRow> = store::get(&context.pool, "spaces", &guid).await?;
     row.ok_or_else(|| ApiError::not_found("Space"))?;
-    // As in Cloud Foundry: what is in a space goes with it.
-    let filter = || vec![store::Filter::new("space_guid IN (", vec![guid.clone()], ")")];
-    let (_, apps) = store::list(&context.pool, &store::Selection::all("apps", filter())).await?;
+    empty_space(&context, &guid).await?;
+    jobs::done(&context, &user, &base, "space.delete").await
+}
+
+/// As in Cloud Foundry: what is in a space goes with it.
+async fn empty_space(context: &Shared, guid: &str) -> Result<(), ApiError> {
+    let filter = vec![store::Filter::new("space_guid IN (", vec![guid.to_owned()], ")")];
+    let (_, apps) = store::list(&context.pool, &store::Selection::all("apps", filter)).await?;
     for app in &apps {
         context.delete_app(app).await?;
     }
-    sqlx::query("DELETE FROM routes WHERE space_guid = $1").bind(&guid).execute(&context.pool).await?;
-    store::delete(&context.pool, "spaces", &guid).await?;
+    sqlx::query("DELETE FROM routes WHERE space_guid = $1").bind(guid).execute(&context.pool).await?;
+    store::delete(&context.pool, "spaces", guid).await?;
     context.routes_changed.notify_one();
-    jobs::done(&context, &base, "space.delete").await
+    Ok(())
 }

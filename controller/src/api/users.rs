@@ -1,37 +1,37 @@
-//! Users and roles.
+//! Users, as API v3 has them. Their passwords are in `uaa`.
 
 use super::{
     ApiError,
+    endpoints::Endpoints,
     input::{Base, Input, Params},
     jobs,
     page::{self, Listing, by},
     tenancy::itself,
 };
 use crate::{
-    auth::User,
+    access::{Access, Action},
+    auth::{Seen, User},
     context::Shared,
-    store::{self, OrganizationRow, RoleRow, SpaceRow, UserRow},
+    store::{self, UserRow},
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::{OriginalUri, Path, State},
     http::{HeaderMap, StatusCode},
-    routing::get,
 };
-use cupola_protocol::api::{Metadata, Page, Role, ToOne};
-use serde::Deserialize;
-use std::collections::BTreeMap;
+use cupola_protocol::api::{CreateUser, Metadata, Page, UpdateUser, User as Shown};
 
-pub(super) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/v3/users", get(users))
-        .route("/v3/users/{guid}", get(user))
-        .route("/v3/roles", get(roles).post(create_role))
-        .route("/v3/roles/{guid}", get(role).delete(delete_role))
+pub(super) fn routes() -> Endpoints {
+    Endpoints::new()
+        .get("/v3/users", Access::Listed, list)
+        .post("/v3/users", Access::Platform(Action::Administer), create)
+        .get("/v3/users/{guid}", Access::Handler, one)
+        .patch("/v3/users/{guid}", Access::Platform(Action::Administer), update)
+        .delete("/v3/users/{guid}", Access::Platform(Action::Administer), delete)
 }
 
-fn show_user(base: &Base, row: UserRow) -> cupola_protocol::api::User {
-    cupola_protocol::api::User {
+fn show(base: &Base, row: UserRow) -> Shown {
+    Shown {
         links: itself(base, &format!("/v3/users/{}", row.guid)),
         guid: row.guid,
         created_at: row.created_at,
@@ -43,14 +43,19 @@ fn show_user(base: &Base, row: UserRow) -> cupola_protocol::api::User {
     }
 }
 
-async fn users(
+async fn list(
     State(context): State<Shared>,
-    _: User,
+    user: User,
     base: Base,
     uri: OriginalUri,
     params: Params,
-) -> Result<Json<Page<cupola_protocol::api::User>>, ApiError> {
-    let filters = [by(&params, "usernames", "name IN (", ")"), by(&params, "guids", "guid IN (", ")")];
+) -> Result<Json<Page<Shown>>, ApiError> {
+    let filters = [
+        by(&params, "usernames", "name IN (", ")"),
+        by(&params, "guids", "guid IN (", ")"),
+        Some(known()),
+        user.seen(Seen::Users),
+    ];
     let listing = Listing {
         base: &base,
         path: uri.path(),
@@ -59,157 +64,84 @@ async fn users(
         filters: filters.into_iter().flatten().collect(),
         orders: &["created_at", "updated_at"],
     };
-    Ok(Json(page::rows(&context, listing).await?.show(|row| show_user(&base, row))))
+    Ok(Json(page::rows(&context, listing).await?.show(|row| show(&base, row))))
 }
 
-async fn user(
-    State(context): State<Shared>,
-    _: User,
-    base: Base,
-    Path(guid): Path<String>,
-) -> Result<Json<cupola_protocol::api::User>, ApiError> {
-    let row = store::get(&context.pool, "users", &guid).await?;
-    Ok(Json(show_user(&base, row.ok_or_else(|| ApiError::not_found("User"))?)))
+/// A user that another one sees.
+async fn seen(context: &Shared, user: &User, guid: &str) -> Result<UserRow, ApiError> {
+    let filters = [by_guid(guid), Some(known()), user.seen(Seen::Users)];
+    let selection = store::Selection::all("users", filters.into_iter().flatten().collect());
+    let (_, rows) = store::list(&context.pool, &selection).await?;
+    rows.into_iter().next().ok_or_else(|| ApiError::not_found("User"))
 }
 
-fn show_role(base: &Base, row: RoleRow) -> Role {
-    let one = |guid: Option<String>| guid.map(ToOne::new).unwrap_or_default();
-    Role {
-        links: itself(base, &format!("/v3/roles/{}", row.guid)),
-        guid: row.guid,
-        created_at: row.created_at,
-        updated_at: row.updated_at,
-        kind: row.kind,
-        relationships: BTreeMap::from([
-            ("user".to_owned(), ToOne::new(row.user_guid)),
-            ("organization".to_owned(), one(row.organization_guid)),
-            ("space".to_owned(), one(row.space_guid)),
-        ]),
-    }
+/// Leaves out users that UAA alone has.
+fn known() -> store::Filter {
+    store::Filter::new("CAST(known AS TEXT) IN (", vec!["1".to_owned()], ")")
 }
 
-async fn roles(
-    State(context): State<Shared>,
-    _: User,
-    base: Base,
-    uri: OriginalUri,
-    params: Params,
-) -> Result<Json<Page<Role>>, ApiError> {
-    let filters = [
-        by(&params, "types", "kind IN (", ")"),
-        by(&params, "user_guids", "user_guid IN (", ")"),
-        by(&params, "organization_guids", "organization_guid IN (", ")"),
-        by(&params, "space_guids", "space_guid IN (", ")"),
-    ];
-    let listing = Listing {
-        base: &base,
-        path: uri.path(),
-        params: &params,
-        table: "roles",
-        filters: filters.into_iter().flatten().collect(),
-        orders: &["created_at", "updated_at"],
-    };
-    Ok(Json(page::rows(&context, listing).await?.show(|row| show_role(&base, row))))
+fn by_guid(guid: &str) -> Option<store::Filter> {
+    Some(store::Filter::new("guid IN (", vec![guid.to_owned()], ")"))
 }
 
-async fn role(
-    State(context): State<Shared>,
-    _: User,
-    base: Base,
-    Path(guid): Path<String>,
-) -> Result<Json<Role>, ApiError> {
-    let row = store::get(&context.pool, "roles", &guid).await?;
-    Ok(Json(show_role(&base, row.ok_or_else(|| ApiError::not_found("Role"))?)))
-}
-
-/// `POST /v3/roles`: the user by guid or, as the `cf` CLI does it, by name.
-#[derive(Debug, Deserialize)]
-struct CreateRole {
-    #[serde(rename = "type")]
-    kind: String,
-    relationships: RoleSides,
-}
-
-#[derive(Debug, Deserialize)]
-struct RoleSides {
-    user: RoleUser,
-    #[serde(default)]
-    organization: Option<ToOne>,
-    #[serde(default)]
-    space: Option<ToOne>,
-}
-
-#[derive(Debug, Deserialize)]
-struct RoleUser {
-    data: RoleUserData,
-}
-
-#[derive(Debug, Deserialize)]
-struct RoleUserData {
-    #[serde(default)]
-    guid: Option<String>,
-    #[serde(default)]
-    username: Option<String>,
-}
-
-const ORGANIZATION_ROLES: [&str; 4] =
-    ["organization_user", "organization_manager", "organization_auditor", "organization_billing_manager"];
-const SPACE_ROLES: [&str; 4] = ["space_developer", "space_manager", "space_auditor", "space_supporter"];
-
-async fn create_role(
+async fn one(
     State(context): State<Shared>,
     user: User,
     base: Base,
-    Input(wish): Input<CreateRole>,
-) -> Result<(StatusCode, Json<Role>), ApiError> {
-    user.must_be_admin()?;
-    let sides = wish.relationships;
-    let who: Option<UserRow> = match (&sides.user.data.guid, &sides.user.data.username) {
+    Path(guid): Path<String>,
+) -> Result<Json<Shown>, ApiError> {
+    Ok(Json(show(&base, seen(&context, &user, &guid).await?)))
+}
+
+/// The controller shall know a user that UAA has.
+async fn create(
+    State(context): State<Shared>,
+    base: Base,
+    Input(wish): Input<CreateUser>,
+) -> Result<(StatusCode, Json<Shown>), ApiError> {
+    let row: Option<UserRow> = match (&wish.guid, &wish.username) {
         (Some(guid), _) => store::get(&context.pool, "users", guid).await?,
         (None, Some(name)) => store::user_named(&context.pool, name).await?,
         (None, None) => None,
     };
-    let who = who.ok_or_else(|| ApiError::unprocessable("Invalid user. Ensure that the user exists."))?;
-    let guid = |side: &Option<ToOne>| side.as_ref().and_then(ToOne::guid).map(str::to_owned);
-    let (organization_guid, space_guid) = (guid(&sides.organization), guid(&sides.space));
-    let known = match wish.kind.as_str() {
-        kind if ORGANIZATION_ROLES.contains(&kind) => {
-            let guid = organization_guid.as_deref().unwrap_or_default();
-            store::get::<OrganizationRow>(&context.pool, "organizations", guid).await?.is_some()
-        }
-        kind if SPACE_ROLES.contains(&kind) => {
-            let guid = space_guid.as_deref().unwrap_or_default();
-            store::get::<SpaceRow>(&context.pool, "spaces", guid).await?.is_some()
-        }
-        kind => return Err(ApiError::unprocessable(format!("Role type {kind:?} is unknown."))),
-    };
-    if !known {
-        let detail = format!("Role type {} needs an organization or space that exists.", wish.kind);
+    let row = row.ok_or_else(|| {
+        ApiError::unprocessable("There is no such user: make it with its password first (POST /Users).")
+    })?;
+    if !store::know_user(&context.pool, &row.guid).await? {
+        let detail = format!("User with guid '{}' already exists.", row.guid);
         return Err(ApiError::unprocessable(detail));
     }
-    let now = store::now();
-    let row = RoleRow {
-        guid: store::new_guid(),
-        kind: wish.kind,
-        user_guid: who.guid,
-        organization_guid,
-        space_guid,
-        created_at: now.clone(),
-        updated_at: now,
-    };
-    store::insert_role(&context.pool, &row).await?;
-    Ok((StatusCode::CREATED, Json(show_role(&base, row))))
+    Ok((StatusCode::CREATED, Json(show(&base, row))))
 }
 
-async fn delete_role(
+/// Only labels could be changed, and none are kept.
+async fn update(
+    State(context): State<Shared>,
+    user: User,
+    base: Base,
+    Path(guid): Path<String>,
+    Input(wish): Input<UpdateUser>,
+) -> Result<Json<Shown>, ApiError> {
+    let row = seen(&context, &user, &guid).await?;
+    let metadata = wish.metadata.unwrap_or_default();
+    if !metadata.labels.is_empty() || !metadata.annotations.is_empty() {
+        return Err(ApiError::unprocessable(
+            "Labels and annotations of users are not kept yet: leave them out.",
+        ));
+    }
+    Ok(Json(show(&base, row)))
+}
+
+async fn delete(
     State(context): State<Shared>,
     user: User,
     base: Base,
     Path(guid): Path<String>,
 ) -> Result<(StatusCode, HeaderMap), ApiError> {
-    user.must_be_admin()?;
-    if !store::delete(&context.pool, "roles", &guid).await? {
-        return Err(ApiError::not_found("Role"));
+    seen(&context, &user, &guid).await?;
+    if !store::forget_user(&context.pool, &guid).await? {
+        return Err(ApiError::last_administrator());
     }
-    jobs::done(&context, &base, "role.delete").await
+    tracing::info!(by = user.guid(), user = guid, "forgot a user");
+    jobs::done(&context, &user, &base, "user.delete").await
 }

@@ -8,4 +8,4 @@ mod user;
 pub(crate) use password::{hash_password, verify_password};
 pub(crate) use signer::Signer;
 pub(crate) use tokens::{Tokens, digest};
-pub(crate) use user::User;
+pub(crate) use user::{Seen, User};

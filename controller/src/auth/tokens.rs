@@ -55,8 +55,8 @@ impl Tokens {
     ) -> Result<(String, Claims), jsonwebtoken::errors::Error> {
         let now = OffsetDateTime::now_utc().unix_timestamp();
         let mut scope = vec!["openid", "cloud_controller.read", "cloud_controller.write"];
-        if user.admin {
-            scope.push("cloud_controller.admin");
+        if let Some(role) = user.platform_role() {
+            scope.push(role.name());
         }
         let claims = Claims {
             jti: crate::store::new_guid(),
@@ -71,6 +71,7 @@ impl Tokens {
             scope: scope.into_iter().map(str::to_owned).collect(),
             iss: self.issuer.clone(),
             aud: vec![CLI_CLIENT.to_owned(), AUDIENCE.to_owned()],
+            rev_sig: revocable(&user.password_hash),
             iat: now,
             exp: now.saturating_add_unsigned(self.seconds),
         };
@@ -82,6 +83,11 @@ impl Tokens {
     pub(crate) fn read(&self, token: &str) -> Option<Claims> {
         jsonwebtoken::decode(token, &self.decode, &self.validation).ok().map(|data| data.claims)
     }
+}
+
+/// What ties an access token to the password that it was granted for: another one ends it.
+pub(crate) fn revocable(password_hash: &str) -> String {
+    hex::encode(&Sha256::digest(password_hash)[..8])
 }
 
 /// What is kept of a refresh token.
@@ -99,6 +105,8 @@ mod tests {
             name: "admin".into(),
             password_hash: String::new(),
             admin: false,
+            admin_read_only: 0,
+            known: 1,
             created_at: String::new(),
             updated_at: String::new(),
         }

@@ -1,9 +1,11 @@
 //! Apps, packages, builds, droplets, crashes.
 
-use super::{AppRow, BuildRow, CrashRow, DropletRow, PackageRow, Pool, Result, new_guid, now};
+use crate::access::Role;
+
+use super::{AppRow, BuildRow, CrashRow, Db, DropletRow, PackageRow, Pool, Result, new_guid, now};
 
 /// Inserts an app as it stands.
-pub(crate) async fn insert_app(pool: &Pool, app: &AppRow) -> Result<()> {
+pub(crate) async fn insert_app<'e>(pool: impl sqlx::Executor<'e, Database = Db>, app: &AppRow) -> Result<()> {
     sqlx::query(
         "INSERT INTO apps VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
          $18, $19, $20)",
@@ -34,7 +36,10 @@ pub(crate) async fn insert_app(pool: &Pool, app: &AppRow) -> Result<()> {
 }
 
 /// Writes an app as it stands. Whoever does holds the app's lock, and has read the row under it.
-pub(crate) async fn update_app(pool: &Pool, app: &mut AppRow) -> Result<()> {
+pub(crate) async fn update_app<'e>(
+    pool: impl sqlx::Executor<'e, Database = Db>,
+    app: &mut AppRow,
+) -> Result<()> {
     app.updated_at = now();
     sqlx::query(
         "UPDATE apps SET name = $2, state = $3, version = $4, buildpacks = $5, stack = $6, environment = $7, \
@@ -151,13 +156,33 @@ pub(crate) async fn insert_package_file(pool: &Pool, package: &str, sha1: &str, 
     Ok(())
 }
 
-/// Whether some package holds a file of this digest and size.
-pub(crate) async fn has_file(pool: &Pool, sha1: &str, size: i64) -> Result<bool> {
-    let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM package_files WHERE sha1 = $1 AND size = $2")
-        .bind(sha1)
-        .bind(size)
-        .fetch_one(pool)
-        .await?;
+/// Whether some package holds a file of this digest and size: one that this user could download, or any.
+pub(crate) async fn has_file(pool: &Pool, sha1: &str, size: i64, reader: Option<&str>) -> Result<bool> {
+    let count: i64 = match reader {
+        None => {
+            sqlx::query_scalar("SELECT COUNT(*) FROM package_files WHERE sha1 = $1 AND size = $2")
+                .bind(sha1)
+                .bind(size)
+                .fetch_one(pool)
+                .await?
+        }
+        Some(user) => {
+            sqlx::query_scalar(
+                "SELECT COUNT(*) FROM package_files \
+                 JOIN packages ON packages.guid = package_files.package_guid \
+                 JOIN apps ON apps.guid = packages.app_guid \
+                 JOIN roles ON roles.space_guid = apps.space_guid \
+                 WHERE package_files.sha1 = $1 AND package_files.size = $2 \
+                 AND roles.user_guid = $3 AND roles.kind = $4",
+            )
+            .bind(sha1)
+            .bind(size)
+            .bind(user)
+            .bind(Role::SpaceDeveloper.name())
+            .fetch_one(pool)
+            .await?
+        }
+    };
     Ok(count > 0)
 }
 

@@ -1,7 +1,6 @@
 //! Lists: filtered, ordered, by pages.
 
-use super::{Db, Pool, Result};
-use sqlx::{QueryBuilder, sqlite::SqliteRow};
+use super::{Pool, Result, Row, Statement};
 
 /// A condition: `before` value, value, … `after`.
 #[derive(Debug, Clone)]
@@ -42,38 +41,33 @@ impl Selection {
     }
 }
 
-fn conditions(query: &mut QueryBuilder<Db>, selection: &Selection) {
-    query.push(" FROM ").push(selection.table);
+fn conditions(statement: &mut Statement, selection: &Selection) {
+    statement.push(" FROM ").push(selection.table);
     for (index, filter) in selection.filters.iter().enumerate() {
-        query.push(if index == 0 { " WHERE " } else { " AND " });
+        statement.push(if index == 0 { " WHERE " } else { " AND " });
         if filter.values.is_empty() {
-            query.push("1 = 0");
-            continue;
+            statement.push("1 = 0");
+        } else {
+            statement.push(filter.before).bind_all(&filter.values).push(filter.after);
         }
-        query.push(filter.before);
-        let mut list = query.separated(", ");
-        for value in &filter.values {
-            list.push_bind(value.clone());
-        }
-        query.push(filter.after);
     }
 }
 
 /// How many rows there are on all pages, and the rows of this one.
 pub(crate) async fn list<T>(pool: &Pool, selection: &Selection) -> Result<(u64, Vec<T>)>
 where
-    T: for<'r> sqlx::FromRow<'r, SqliteRow> + Send + Unpin,
+    T: for<'r> sqlx::FromRow<'r, Row> + Send + Unpin,
 {
-    let mut count = QueryBuilder::<Db>::new("SELECT COUNT(*)");
+    let mut count = Statement::new("SELECT COUNT(*)");
     conditions(&mut count, selection);
-    let total: i64 = count.build_query_scalar().fetch_one(pool).await?;
-    let mut query = QueryBuilder::<Db>::new("SELECT *");
+    let total: i64 = count.scalar().fetch_one(pool).await?;
+    let mut query = Statement::new("SELECT *");
     conditions(&mut query, selection);
     // The guid makes the order whole: without it equal rows could appear on two pages.
     let direction = if selection.descending { " DESC" } else { "" };
     query.push(" ORDER BY ").push(selection.order).push(direction).push(", guid").push(direction);
-    query.push(" LIMIT ").push_bind(i64::try_from(selection.limit).unwrap_or(i64::MAX));
-    query.push(" OFFSET ").push_bind(i64::try_from(selection.offset).unwrap_or(i64::MAX));
-    let rows = query.build_query_as().fetch_all(pool).await?;
+    query.push(" LIMIT ").bind(i64::try_from(selection.limit).unwrap_or(i64::MAX));
+    query.push(" OFFSET ").bind(i64::try_from(selection.offset).unwrap_or(i64::MAX));
+    let rows = query.rows().fetch_all(pool).await?;
     Ok((u64::try_from(total).unwrap_or(0), rows))
 }

@@ -17,24 +17,6 @@ pub(crate) async fn domains(pool: &Pool) -> Result<Vec<DomainRow>> {
     sqlx::query_as("SELECT * FROM domains ORDER BY created_at, guid").fetch_all(pool).await
 }
 
-pub(crate) async fn insert_route(
-    pool: &Pool,
-    host: &str,
-    path: &str,
-    domain: &str,
-    space: &str,
-) -> Result<RouteRow> {
-    sqlx::query_as("INSERT INTO routes VALUES ($1, $2, $3, $4, $5, $6, $6) RETURNING *")
-        .bind(new_guid())
-        .bind(host)
-        .bind(path)
-        .bind(domain)
-        .bind(space)
-        .bind(now())
-        .fetch_one(pool)
-        .await
-}
-
 pub(crate) async fn find_route(
     pool: &Pool,
     host: &str,

@@ -1,5 +1,6 @@
 //! One struct per table.
 
+use crate::access::Role;
 use cupola_protocol::{
     AppId, Mebibytes, Version,
     api::{Lifecycle, LifecycleData},
@@ -13,15 +14,34 @@ pub(crate) struct UserRow {
     pub guid: String,
     pub name: String,
     pub password_hash: String,
+    #[sqlx(try_from = "super::Flag")]
     pub admin: bool,
+    /// 0 or 1.
+    pub admin_read_only: i64,
+    /// 0 or 1: whether the controller knows the user, or UAA alone.
+    pub known: i64,
     pub created_at: String,
     pub updated_at: String,
+}
+
+impl UserRow {
+    /// What the user is on the whole platform.
+    pub(crate) fn platform_role(&self) -> Option<Role> {
+        if self.admin {
+            Some(Role::Administrator)
+        } else {
+            (self.admin_read_only != 0).then_some(Role::ReadOnlyAdministrator)
+        }
+    }
 }
 
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(crate) struct OrganizationRow {
     pub guid: String,
     pub name: String,
+    /// 0 or 1.
+    pub suspended: i64,
+    pub quota_guid: Option<String>,
     pub created_at: String,
     pub updated_at: String,
 }
@@ -31,6 +51,7 @@ pub(crate) struct SpaceRow {
     pub guid: String,
     pub name: String,
     pub organization_guid: String,
+    pub quota_guid: Option<String>,
     pub created_at: String,
     pub updated_at: String,
 }
@@ -248,6 +269,7 @@ pub(crate) struct JobRow {
     pub operation: String,
     pub state: String,
     pub errors: String,
+    pub user_guid: Option<String>,
     pub created_at: String,
     pub updated_at: String,
 }

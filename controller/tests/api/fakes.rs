@@ -1,5 +1,11 @@
 //! A stager and nodes that behave as the real ones do on the bus and over HTTP, without containers.
 
+use axum::{
+    Router,
+    extract::{Query, State},
+    http::{StatusCode, Uri},
+    routing::get,
+};
 use cupola_bus::Bus;
 use cupola_protocol::{
     AppId, DeaId, InstanceId, Mebibytes, StagerId, Version,
@@ -158,6 +164,12 @@ pub(crate) struct Node {
     pub updates: Vec<dea::Update>,
     /// Refuses every start with these words.
     pub refuses: Option<String>,
+    /// Files of every instance, by path.
+    pub files: BTreeMap<String, String>,
+    /// Queries of requests for files, without what is signed.
+    pub asked: Vec<String>,
+    /// Where files are served.
+    files_at: String,
 }
 
 /// A node: fetches droplets, holds instances, answers, stops them.
@@ -177,6 +189,7 @@ impl FakeDea {
         let mut finds = bus.subscribe::<dea::FindDroplet>().await.unwrap();
         let mut updates = bus.subscribe::<dea::Update>().await.unwrap();
         let mut locates = bus.subscribe::<dea::Locate>().await.unwrap();
+        node.lock().unwrap().files_at = serve_files(node.clone()).await;
         let stop = CancellationToken::new();
         let token = stop.clone();
         let fake =
@@ -199,10 +212,11 @@ impl FakeDea {
                     Some(find) = finds.next() => {
                         let found: Vec<_> = {
                             let node = node.lock().unwrap();
-                            node.instances.iter().filter(|one| is_found(one, &find.message)).cloned().collect()
+                            let found = node.instances.iter().filter(|one| is_found(one, &find.message));
+                            found.map(|one| shown(&id, one, find.message.path.as_deref(), &node.files_at)).collect()
                         };
                         for one in found {
-                            find.reply(&shown(&id, &one)).await.unwrap();
+                            find.reply(&one).await.unwrap();
                         }
                     }
                 }
@@ -322,7 +336,32 @@ fn is_found(one: &Instance, find: &dea::FindDroplet) -> bool {
         && within(find.states.as_ref(), &one.state)
 }
 
-fn shown(id: &DeaId, one: &Instance) -> dea::FoundDroplet {
+/// Serves the files of a node, at addresses that say `hmac=good`.
+async fn serve_files(node: Arc<Mutex<Node>>) -> String {
+    let answer = async |Query(query): Query<BTreeMap<String, String>>,
+                        uri: Uri,
+                        State(node): State<Arc<Mutex<Node>>>| {
+        let mut node = node.lock().unwrap();
+        let path = query["path"].clone();
+        assert_eq!(query["hmac"], "good");
+        node.asked.push(uri.query().unwrap().split_once("hmac=good").unwrap().1.to_owned());
+        match node.files.get(&path) {
+            Some(content) => Ok(content.clone()),
+            None => Err((
+                StatusCode::NOT_FOUND,
+                format!("there is no file or directory {path:?} in the instance\n"),
+            )),
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap().to_string();
+    let routes = Router::new().route("/instance_paths/{instance}", get(answer)).with_state(node);
+    tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+    at
+}
+
+fn shown(id: &DeaId, one: &Instance, path: Option<&str>, files_at: &str) -> dea::FoundDroplet {
+    let signed = path.map(|path| format!("/instance_paths/{}?path={path}&timestamp=1&hmac=good", one.id));
     let stats = (one.state == InstanceState::Running).then(|| dea::InstanceStats {
         name: one.start.name.clone(),
         uris: one.start.uris.clone(),
@@ -349,5 +388,8 @@ fn shown(id: &DeaId, one: &Instance) -> dea::FoundDroplet {
         state_timestamp: 1.0,
         stats,
         exit_description: None,
+        staged: path.map(|_| format!("/{}", one.id)),
+        file_uri_v2: signed.as_ref().map(|signed| format!("http://{id}.apps.test{signed}")),
+        file_uri_direct: signed.map(|signed| format!("http://{files_at}{signed}")),
     }
 }

@@ -16,7 +16,9 @@ async fn the_first_administrator_has_a_password_of_his_own_in_a_private_file() {
     let mut platform = Platform::start().await;
     assert_eq!(mode(&platform.config.data_dir.join("admin-password")), 0o600);
     assert_eq!(mode(&platform.config.data_dir.join("token.key")), 0o600);
-    assert_eq!(mode(&platform.config.data_dir.join("controller.db")), 0o600);
+    if platform.postgres.is_none() {
+        assert_eq!(mode(&platform.config.data_dir.join("controller.db")), 0o600);
+    }
     assert!(platform.password().len() >= 43);
     let prompts = platform.get("/login").await;
     assert_eq!(prompts["prompts"]["password"][0], "password");
@@ -83,17 +85,24 @@ async fn only_administrators_make_organizations() {
     let space = platform.post("/v3/spaces", json!({"name": "s", "relationships": side})).await;
     let role = json!({"type": "space_developer", "relationships": {
         "user": {"data": {"username": "admin"}}, "space": {"data": {"guid": space["guid"]}}}});
-    platform.post("/v3/roles", role).await;
+    let detail = platform.refused(Method::POST, "/v3/roles", role.clone(), 422).await;
+    assert!(detail.contains("space's organization"), "{detail}");
+    let member = json!({"type": "organization_user", "relationships": {
+        "user": {"data": {"username": "admin"}}, "organization": {"data": {"guid": organization["guid"]}}}});
+    let member = platform.post("/v3/roles", member).await;
+    platform.post("/v3/roles", role.clone()).await;
+    assert!(platform.refused(Method::POST, "/v3/roles", role, 422).await.contains("already has"));
+    let member = format!("/v3/roles/{}", member["guid"].as_str().unwrap());
+    assert!(platform.refused(Method::DELETE, &member, Value::Null, 422).await.contains("take those first"));
     let path = format!("/v3/organizations/{}", organization["guid"].as_str().unwrap());
-    platform.refused(Method::DELETE, &path, Value::Null, 422).await;
-    platform.delete(&format!("/v3/spaces/{}", space["guid"].as_str().unwrap())).await;
+    // What is in it goes with it.
     platform.delete(&path).await;
+    platform
+        .refused(Method::GET, &format!("/v3/spaces/{}", space["guid"].as_str().unwrap()), Value::Null, 404)
+        .await;
     assert_eq!(platform.rows("roles").await, 0);
 
-    let url = format!("sqlite://{}", platform.config.data_dir.join("controller.db").display());
-    let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
-    sqlx::query("UPDATE users SET admin = FALSE").execute(&pool).await.unwrap();
-    pool.close().await;
+    sqlx::query("UPDATE users SET admin = 0").execute(&mut platform.database().await).await.unwrap();
     platform.token = platform.login().await.access_token;
     platform.get("/v3/organizations").await;
     let detail = platform.refused(Method::POST, "/v3/organizations", json!({"name": "third"}), 403).await;

@@ -1,11 +1,15 @@
 //! The controller as its clients, nodes and stagers meet it: a real server, a real nats-server, and a stager and
-//! nodes that behave.
+//! nodes that behave; rows in SQLite. The same suite on PostgreSQL: `tests/api_postgres`.
 
 mod acting;
 mod bits;
 mod fakes;
+mod files;
 mod login;
 mod platform;
 mod push;
 mod recovery;
 mod refusals;
+
+/// Where the rows are.
+const ON_POSTGRES: bool = false;

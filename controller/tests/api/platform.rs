@@ -5,6 +5,7 @@ use cupola_bus::Bus;
 use cupola_protocol::api::Token;
 use reqwest::{Client, Method, RequestBuilder, StatusCode, multipart};
 use serde_json::{Value, json};
+use sqlx::{AnyConnection, AssertSqlSafe, Connection};
 use std::{
     io::Write,
     net::TcpListener,
@@ -13,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
+use testkit::PostgresServer;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -62,6 +64,8 @@ pub(crate) struct Platform {
     pub nats: Nats,
     pub bus: Bus,
     _dir: TempDir,
+    /// When the rows are there.
+    pub postgres: Option<PostgresServer>,
     pub config: Config,
     pub base: String,
     pub client: Client,
@@ -80,7 +84,10 @@ impl Platform {
         let nats = Nats::start();
         let bus = nats.connect().await;
         let dir = tempfile::tempdir().unwrap();
+        let postgres = crate::ON_POSTGRES.then(PostgresServer::start);
         let mut config = Config {
+            database: postgres.as_ref().map(|server| server.url().parse().unwrap()),
+            database_password_file: postgres.as_ref().map(PostgresServer::password_file),
             listen: "127.0.0.1:0".parse().unwrap(),
             data_dir: dir.path().join("controller"),
             domain: "apps.test".to_owned(),
@@ -96,6 +103,7 @@ impl Platform {
             nats,
             bus,
             _dir: dir,
+            postgres,
             config,
             base: String::new(),
             client: Client::new(),
@@ -320,14 +328,20 @@ impl Platform {
         found
     }
 
+    /// A connection to the database, past the API.
+    pub(crate) async fn database(&self) -> AnyConnection {
+        sqlx::any::install_default_drivers();
+        let url = match &self.postgres {
+            Some(server) => server.url_with_password(),
+            None => format!("sqlite://{}", self.config.data_dir.join("controller.db").display()),
+        };
+        AnyConnection::connect(&url).await.unwrap()
+    }
+
     /// Rows of a table, past the API.
     pub(crate) async fn rows(&self, table: &str) -> i64 {
-        let url = format!("sqlite://{}", self.config.data_dir.join("controller.db").display());
-        let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
-        let mut query = sqlx::QueryBuilder::<sqlx::Sqlite>::new("SELECT COUNT(*) FROM ");
-        let count = query.push(table).build_query_scalar().fetch_one(&pool).await.unwrap();
-        pool.close().await;
-        count
+        let words = AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"));
+        sqlx::query_scalar(words).fetch_one(&mut self.database().await).await.unwrap()
     }
 }
 

@@ -48,9 +48,8 @@ async fn a_lost_database_is_a_503_and_stops_nothing() {
     let app = platform.push("applications:\n- name: one\n  no-route: true\n", "one").await;
     let one = node.until_indices(&[0]).await.remove(0);
     // As if the tables were gone: every read of an app fails.
-    let url = format!("sqlite://{}", platform.config.data_dir.join("controller.db").display());
-    let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
-    sqlx::query("ALTER TABLE apps RENAME TO lost").execute(&pool).await.unwrap();
+    let mut database = platform.database().await;
+    sqlx::query("ALTER TABLE apps RENAME TO lost").execute(&mut database).await.unwrap();
     let detail = platform.refused(Method::GET, &format!("/v3/apps/{app}"), Value::Null, 503).await;
     assert!(detail.contains("database") && detail.contains("later"), "{detail}");
     let stop = cupola_protocol::health::StopInstance {
@@ -64,8 +63,7 @@ async fn a_lost_database_is_a_503_and_stops_nothing() {
     platform.bus.publish(&stop).await.unwrap();
     platform.refused(Method::GET, &format!("/v3/apps/{app}"), Value::Null, 503).await;
     assert_eq!(node.instances().len(), 1);
-    sqlx::query("ALTER TABLE lost RENAME TO apps").execute(&pool).await.unwrap();
-    pool.close().await;
+    sqlx::query("ALTER TABLE lost RENAME TO apps").execute(&mut database).await.unwrap();
     platform.get(&format!("/v3/apps/{app}")).await;
     let health = platform.client.get(format!("{}/healthz", platform.base)).send().await.unwrap();
     assert_eq!(health.status().as_u16(), 200);

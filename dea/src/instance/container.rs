@@ -1,9 +1,14 @@
 //! The container of an instance: from stack and droplet to a started process, and back to nothing.
 
-use super::{Address, Exit, Process, Record, environment};
-use crate::{droplets::DROPLET_FILE, egress, node::Node};
+use super::{Address, Exit, Kept, Process, Record, environment};
+use crate::{
+    droplets::DROPLET_FILE,
+    egress,
+    files::{self, Gathered},
+    node::Node,
+};
 use serde::Deserialize;
-use std::{error::Error as StdError, path::Path, time::Duration};
+use std::{error::Error as StdError, path::Path, sync::Arc, time::Duration};
 use warden_client::{
     StopMode,
     message::{BindMode, BindMount, CreateRequest, GRACE_NEVER, ResourceLimits, RunRequest, SpawnRequest},
@@ -209,24 +214,33 @@ pub(crate) async fn destroy(node: &Node, handle: &str) {
     }
 }
 
-/// Keeps the files in `logs/` of a crashed instance, as far as that is possible.
-pub(crate) async fn keep_logs(node: &Node, record: &Record, handle: &str) {
-    let directory = node.crashes.join(record.instance.as_str());
-    let (owner, target) = (node.owner.clone(), format!("{}/", directory.display()));
-    let copy = async {
-        tokio::fs::create_dir_all(&directory).await.map_err(|error| error.to_string())?;
-        node.warden
-            .copy_out(handle, &format!("{}/logs/", environment::HOME), &target, owner.as_deref())
-            .await
-            .map_err(|error| chain(&error))
-    };
-    match tokio::time::timeout(COPY_TIMEOUT, copy).await {
-        Ok(Ok(())) => {}
-        Ok(Err(problem)) => tracing::debug!(handle, problem, "cannot keep the log files of a crash"),
-        Err(_) => tracing::debug!(handle, "the log files of a crash took too long"),
+/// Reads the files in `logs/` of a crashed instance, as far as that is possible: before its container is stopped,
+/// since nothing runs in it then.
+pub(crate) async fn gather_logs(node: &Arc<Node>, handle: &str) -> Vec<Gathered> {
+    match tokio::time::timeout(COPY_TIMEOUT, files::gather(node, handle)).await {
+        Ok(Ok(gathered)) => gathered,
+        Ok(Err(problem)) => {
+            tracing::debug!(handle, %problem, "cannot keep the log files of a crash");
+            Vec::new()
+        }
+        Err(_) => {
+            tracing::debug!(handle, "the log files of a crash took too long");
+            Vec::new()
+        }
     }
-    // An empty directory says nothing.
-    let _ = tokio::fs::remove_dir(&directory).await;
+}
+
+/// Keeps the crash with these files and the last output.
+pub(crate) async fn keep_crash(node: &Arc<Node>, record: Record, gathered: Vec<Gathered>, kept: Arc<Kept>) {
+    let node = node.clone();
+    let keeping = tokio::task::spawn_blocking(move || {
+        if let Err(error) = node.crashes.keep(&record, &gathered, &kept) {
+            let instance = &record.instance;
+            tracing::warn!(%instance, error = &error as &dyn StdError, "cannot keep the files of a crash");
+        }
+    });
+    // The runtime that is being shut down keeps nothing.
+    let _ = keeping.await;
 }
 
 /// An instance that could not be prepared.

@@ -1,7 +1,7 @@
 //! The lines of an instance: its process', and ours about it.
 
 use super::{
-    Exit, Record,
+    Exit, Kept, Record,
     output::{Limiter, Lines},
 };
 use crate::node::Node;
@@ -41,11 +41,18 @@ pub(crate) struct Logs {
     node: Arc<Node>,
     app: AppId,
     index: String,
+    kept: Arc<Kept>,
 }
 
 impl Logs {
     pub(crate) fn new(node: Arc<Node>, record: &Record) -> Self {
-        Self { node, app: record.message.droplet.clone(), index: record.message.index.to_string() }
+        let kept = node.outputs.open(&record.instance);
+        Self { node, app: record.message.droplet.clone(), index: record.message.index.to_string(), kept }
+    }
+
+    /// The last output of the instance.
+    pub(crate) fn kept(&self) -> Arc<Kept> {
+        self.kept.clone()
     }
 
     /// A line of ours about the instance.
@@ -79,6 +86,8 @@ pub(crate) async fn follow(
     let node = logs.node.clone();
     let mut connected = node.bus.connected();
     let mut lines = Lines::after(offset.load(Ordering::Relaxed));
+    // Some of what was passed on already is read again, as the last output that is kept.
+    let mut read = lines.read().saturating_sub(2 * node.outputs.limit());
     let mut limiter =
         Limiter::new(node.config.log_lines_per_second, node.config.log_bytes_per_second, Instant::now());
     let mut tick = tokio::time::interval(Duration::from_secs(1));
@@ -86,7 +95,7 @@ pub(crate) async fn follow(
     let mut pause = FIRST_PAUSE;
     let mut refusals = 0;
     loop {
-        let error = match node.warden.stream(&handle, job, Some(lines.read())).await {
+        let error = match node.warden.stream(&handle, job, Some(read)).await {
             Ok(mut stream) => loop {
                 // A bus that is closed for good is the end of the agent, which ends this task too.
                 let _ = connected.wait_for(|connected| *connected).await;
@@ -105,7 +114,14 @@ pub(crate) async fn follow(
                             Name::Stdout => Stream::Out,
                             Name::Stderr => Stream::Err,
                         };
-                        for line in lines.push(stream, &bytes, end) {
+                        logs.kept.push(stream, &bytes);
+                        read = end;
+                        let new = end.saturating_sub(lines.read()).min(bytes.len() as u64);
+                        let seen = bytes.len() - new as usize;
+                        if new == 0 {
+                            continue;
+                        }
+                        for line in lines.push(stream, &bytes[seen..], end) {
                             send_limited(&logs, &mut limiter, stream, line).await;
                         }
                         offset.store(lines.given_out(), Ordering::Relaxed);

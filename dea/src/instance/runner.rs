@@ -145,6 +145,7 @@ impl Runner {
         {
             task.abort();
         }
+        self.node.outputs.close(&self.record.instance);
         // Closing the commands says that it is over; the owner looks once more.
         drop(commands);
         let _ = self.changes.send(self.record.instance.clone());
@@ -313,10 +314,11 @@ impl Runner {
         });
     }
 
-    fn destroy(&mut self, stop: Option<StopMode>, keep_logs: bool) {
+    fn destroy(&mut self, stop: Option<StopMode>, keep: bool) {
         let (node, record, handle) = (self.node.clone(), self.record.clone(), self.handle.clone());
-        let following = self.following.take();
+        let (following, kept) = (self.following.take(), self.logs.kept());
         self.beside(async move {
+            let gathered = if keep { container::gather_logs(&node, &handle).await } else { Vec::new() };
             if let Some(mode) = stop {
                 container::stop(&node, &handle, mode).await;
             }
@@ -325,8 +327,8 @@ impl Runner {
             {
                 following.abort();
             }
-            if keep_logs {
-                container::keep_logs(&node, &record, &handle).await;
+            if keep {
+                container::keep_crash(&node, record, gathered, kept).await;
             }
             container::destroy(&node, &handle).await;
             Outcome::Plain(Event::Destroyed)

@@ -2,17 +2,21 @@
 
 use super::{Core, subscriptions::News};
 use crate::{
-    Error, droplets,
+    Error,
+    crashes::Crash,
+    droplets,
     figures::{self, Seen},
-    filters::Filter,
+    filters::{Candidate, Filter},
     instance::{Command, Origin, Record, container::chain},
     node::{self, Node},
     stats::Readings,
 };
 use cupola_bus::Incoming;
 use cupola_protocol::{
-    Mebibytes, Subject,
-    dea::{DeaStatus, FindDroplet, FoundDroplet, Start, StartReply, StatusRequest, Stop, Update},
+    InstanceId, Mebibytes, Subject,
+    dea::{
+        DeaStatus, FindDroplet, FoundDroplet, InstanceState, Start, StartReply, StatusRequest, Stop, Update,
+    },
     droplet::ExitReason,
     router,
 };
@@ -34,7 +38,7 @@ impl Core {
             News::Find(find) => self.find(find),
             News::Status(asked) => self.status(asked),
             News::Locate => self.advertise().await,
-            News::RouterStart(_) => self.register_all(),
+            News::RouterStart(_) => self.register_all().await,
             News::HealthManagerStarted => self.beat().await,
         }
         Ok(())
@@ -103,28 +107,31 @@ impl Core {
 
     /// Answers once for each matching instance. Figures are read beside: the warden may take its time.
     fn find(&self, find: Incoming<FindDroplet>) {
-        let records: Vec<Record> = self
-            .matching(Filter::from(&find.message))
-            .into_iter()
-            .map(|instance| instance.record().clone())
-            .collect();
+        let filter = Filter::from(&find.message);
+        let records: Vec<Record> =
+            self.matching(filter).into_iter().map(|instance| instance.record().clone()).collect();
+        // Those whose place was taken again are news for nobody but who asks for them.
+        let asked = find.message.instances.is_some()
+            || find.message.states.as_ref().is_some_and(|states| states.contains(&InstanceState::Crashed));
+        let crashes = self.node.crashes.matching(|crash| {
+            asked && filter.matches(crash.candidate()) && !self.instances.contains_key(&crash.instance)
+        });
         let (node, readings) = (self.node.clone(), self.readings.clone());
         tokio::spawn(async move {
+            for crash in &crashes {
+                warn_if_lost(find.reply(&found_crash(&node, &find.message, crash)).await);
+            }
             join_all(records.iter().map(|record| async {
                 let stats = match find.message.include_stats {
                     true => readings.stats(&node, record).await,
                     false => None,
                 };
                 let found = FoundDroplet {
-                    dea: node.id.clone(),
-                    droplet: record.message.droplet.clone(),
-                    version: record.message.version.clone(),
-                    instance: record.instance.clone(),
-                    index: record.message.index,
+                    stats,
                     state: record.state,
                     state_timestamp: record.state_timestamp,
-                    stats,
                     exit_description: record.exit.as_ref().map(|exit| exit.description.clone()),
+                    ..found(&node, &find.message, &record.instance, &record.candidate())
                 };
                 warn_if_lost(find.reply(&found).await);
             }))
@@ -158,6 +165,33 @@ impl Core {
             };
             warn_if_lost(asked.reply(&status).await);
         });
+    }
+}
+
+/// What is the same for every answer: who, and where its files are.
+fn found(node: &Node, asked: &FindDroplet, instance: &InstanceId, candidate: &Candidate<'_>) -> FoundDroplet {
+    let addresses = asked.path.as_ref().map(|path| node.directory.addresses(instance, path, node::now()));
+    FoundDroplet {
+        dea: node.id.clone(),
+        droplet: candidate.app.clone(),
+        version: candidate.version.clone(),
+        instance: instance.clone(),
+        index: candidate.index,
+        state: candidate.state,
+        state_timestamp: 0.0,
+        stats: None,
+        exit_description: None,
+        staged: asked.path.as_ref().map(|_| format!("/{instance}")),
+        file_uri_v2: addresses.as_ref().map(|addresses| addresses.public.clone()),
+        file_uri_direct: addresses.map(|addresses| addresses.direct),
+    }
+}
+
+fn found_crash(node: &Node, asked: &FindDroplet, crash: &Crash) -> FoundDroplet {
+    FoundDroplet {
+        state_timestamp: crash.timestamp,
+        exit_description: Some(crash.exit.description.clone()),
+        ..found(node, asked, &crash.instance, &crash.candidate())
     }
 }
 

@@ -8,8 +8,6 @@ use crate::{
 };
 use cupola_protocol::dea::InstanceState;
 use std::{
-    fs,
-    path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -165,21 +163,9 @@ impl Core {
             if let Err(error) = node.droplets.collect(config.droplet_budget_mb.bytes(), unused, now) {
                 tracing::warn!(error = &error as &dyn std::error::Error, "cannot collect unused droplets");
             }
-            if let Err(error) = remove_older(&node.crashes, seconds(config.crash_lifetime_seconds), now) {
+            if let Err(error) = node.crashes.expire(config.crash_lifetime_seconds, node::now()) {
                 tracing::warn!(error = &error as &dyn std::error::Error, "cannot remove old crashes");
             }
         });
     }
-}
-
-/// Removes directories that have not changed for so long.
-fn remove_older(directory: &Path, age: Duration, now: SystemTime) -> std::io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        let changed = entry.metadata()?.modified()?;
-        if now.duration_since(changed).is_ok_and(|since| since > age) {
-            fs::remove_dir_all(entry.path())?;
-        }
-    }
-    Ok(())
 }

@@ -4,22 +4,19 @@ use super::{Server, subscriptions::Subscriptions};
 use crate::{
     Config, Error,
     config::seconds,
+    crashes::Crashes,
     droplets::Droplets,
     figures::{self, Figures},
+    files::Directory,
     identity,
+    instance::Outputs,
     journal::Journal,
     machine,
     node::Node,
 };
 use cupola_bus::Bus;
 use cupola_status::{Identity, Page};
-use std::{
-    fs,
-    os::unix::fs::{MetadataExt, PermissionsExt},
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
 use warden_client::Client;
 
 /// How long a connection to the blob store may take.
@@ -30,7 +27,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// [`Error::Config`] for a key that cannot be used, [`Error::File`] and [`Error::Journal`] for the data
-/// directory, [`Error::Subscribe`] when the bus refuses.
+/// directory, [`Error::Listen`] for the file server, [`Error::Subscribe`] when the bus refuses.
 pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
     config.validate()?;
     let home = config.data_dir.join("dea");
@@ -65,14 +62,16 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
     let subscriptions = Subscriptions::new(&bus, &id).await.map_err(Error::Subscribe)?;
     // From here on nothing that is said to this agent is lost.
     bus.flush().await.map_err(Error::Subscribe)?;
+    let (directory, listener) = Directory::bind(&config, &id).await?;
     let node = Node {
         id,
         capacity: machine::capacity(&config, &home)?,
         warden: Client::new(&config.warden_socket),
         droplets,
         figures,
-        crashes,
-        owner: owner(&home),
+        crashes: Crashes::open(crashes)?,
+        outputs: Outputs::new(config.files.output_bytes),
+        directory,
         bus,
         stacks,
         config,
@@ -86,11 +85,14 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
         instances = left_behind.len(),
         "node agent is set up"
     );
-    Ok(Server { node: Arc::new(node), journal, subscriptions, left_behind, stacks: names, page, questions })
-}
-
-/// Who owns our directory, which is us; the warden's own user needs no word.
-fn owner(home: &Path) -> Option<String> {
-    let figures = fs::metadata(home).ok()?;
-    (figures.uid() != 0).then(|| format!("{}:{}", figures.uid(), figures.gid()))
+    Ok(Server {
+        node: Arc::new(node),
+        journal,
+        subscriptions,
+        left_behind,
+        stacks: names,
+        listener,
+        page,
+        questions,
+    })
 }

@@ -41,7 +41,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Heard {
     pub(crate) heartbeats: Vec<Heartbeat>,
     pub(crate) exits: Vec<Exited>,
+    /// Of instances.
     pub(crate) registers: Vec<Register>,
+    /// Of file servers.
+    pub(crate) directories: Vec<Register>,
     pub(crate) unregisters: Vec<Unregister>,
     pub(crate) shutdowns: Vec<Shutdown>,
     pub(crate) lines: Vec<String>,
@@ -248,8 +251,26 @@ macro_rules! note {
 async fn listen(bus: &Bus, heard: &Arc<Mutex<Heard>>) {
     note!(heard, bus.subscribe::<Heartbeat>(), heartbeats, message => message);
     note!(heard, bus.subscribe::<Exited>(), exits, message => message);
-    note!(heard, bus.subscribe::<Register>(), registers, message => message);
-    note!(heard, bus.subscribe::<Unregister>(), unregisters, message => message);
+    let mut registers = bus.subscribe::<Register>().await.unwrap();
+    let mut unregisters = bus.subscribe::<Unregister>().await.unwrap();
+    let routes = heard.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                Some(register) = registers.next() => {
+                    let mut heard = routes.lock().unwrap();
+                    let of_app = register.message.app.is_some();
+                    if of_app { &mut heard.registers } else { &mut heard.directories }.push(register.message);
+                }
+                Some(unregister) = unregisters.next() => {
+                    if unregister.message.0.app.is_some() {
+                        routes.lock().unwrap().unregisters.push(unregister.message);
+                    }
+                }
+                else => return,
+            }
+        }
+    });
     note!(heard, bus.subscribe::<Shutdown>(), shutdowns, message => message);
     note!(heard, bus.subscribe_to::<logs::LogLine>(&logs::all()), lines, message => message.message);
     bus.flush().await.unwrap();

@@ -10,6 +10,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif verb == "say":
             print(rest)
             print("error: " + rest, file=sys.stderr)
+        elif verb == "log":
+            with open("/home/vcap/logs/own.log", "a") as file:
+                file.write(rest + "\n")
         elif verb == "exit":
             os._exit(int(rest))
         elif verb == "kill":

@@ -1,6 +1,7 @@
 //! The agent on a real warden, a real nats-server and a real stack: needs root and the programs that `make build`
 //! makes.
 
+mod files;
 mod scene;
 
 use cupola_protocol::{
@@ -38,6 +39,7 @@ async fn an_app_runs_with_its_environment_its_logs_and_its_figures_and_stops() {
         indices: None,
         states: None,
         include_stats: true,
+        path: None,
     };
     let found = scene.bus.request_replies(&Subject::of::<FindDroplet>(), &find).await.unwrap();
     let found = found.collect(Duration::from_secs(5), |found| !found.is_empty()).await;

@@ -2,8 +2,10 @@
 
 use cupola_bus::Bus;
 use cupola_protocol::{
-    AppId, DeaId, InstanceId, Mebibytes, Version,
-    dea::{Heartbeat, InstanceState, Limits, Start, StartReply, default_partition, start_subject},
+    AppId, DeaId, InstanceId, Mebibytes, Subject, Version,
+    dea::{
+        FindDroplet, Heartbeat, InstanceState, Limits, Start, StartReply, default_partition, start_subject,
+    },
     droplet::Exited,
     logs,
     router::Register,
@@ -13,6 +15,7 @@ use sha2::{Digest, Sha256};
 use std::{
     fs,
     net::TcpListener as StdListener,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
@@ -205,6 +208,40 @@ impl Scene {
         (instance.clone(), self.route(&instance).await)
     }
 
+    /// What the agent serves at a path of an instance: status and content.
+    pub(crate) async fn read(&self, instance: &InstanceId, path: &str) -> (u16, String) {
+        let answer = self.open(instance, path, "", None).await;
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    /// The agent's answer at the signed address of a path, with more in its query, and for a part.
+    pub(crate) async fn open(
+        &self,
+        instance: &InstanceId,
+        path: &str,
+        more: &str,
+        range: Option<&str>,
+    ) -> reqwest::Response {
+        let find = FindDroplet {
+            droplet: "app".into(),
+            version: None,
+            instances: Some(vec![instance.clone()]),
+            indices: None,
+            states: None,
+            include_stats: false,
+            path: Some(path.to_owned()),
+        };
+        let found = self.bus.request_replies(&Subject::of::<FindDroplet>(), &find).await.unwrap();
+        let found = found.collect(patience(), |found| !found.is_empty()).await;
+        let url = found.first().and_then(|found| found.file_uri_direct.clone()).expect("an address");
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let mut request = client.get(format!("{url}{more}"));
+        if let Some(range) = range {
+            request = request.header("range", range);
+        }
+        request.send().await.unwrap()
+    }
+
     /// The address at which a router would reach it.
     pub(crate) async fn route(&self, instance: &InstanceId) -> String {
         let mut url = String::new();
@@ -367,6 +404,11 @@ fn make_droplet(data: &Path, ballast: usize) -> Vec<u8> {
     .take(ballast)
     .collect();
     fs::write(staged.join("app/ballast"), noise).unwrap();
+    // Links out of the home: to a file of the container, and to one that is on the host alone.
+    symlink("/etc/passwd", staged.join("app/passwd")).unwrap();
+    symlink("/", staged.join("app/root")).unwrap();
+    fs::write(data.join("secret"), "of the host").unwrap();
+    symlink(data.join("secret"), staged.join("app/secret")).unwrap();
     fs::write(staged.join("profile.d/greet.sh"), "export FROM_PROFILE=yes\n").unwrap();
     fs::write(
         staged.join("staging_info.yml"),

@@ -93,6 +93,9 @@ pub struct Claims {
     pub iss: String,
     /// For whom.
     pub aud: Vec<String>,
+    /// Changes when the user's password does, and ends the token.
+    #[serde(default)]
+    pub rev_sig: String,
     /// Issued at, in seconds since 1970.
     pub iat: i64,
     /// Expires at, in seconds since 1970.

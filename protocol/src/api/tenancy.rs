@@ -57,6 +57,27 @@ pub struct CreateOrganization {
     pub name: String,
 }
 
+/// `PATCH /v3/organizations/GUID`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UpdateOrganization {
+    /// New name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Whether only administrators may change it; only they may say so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suspended: Option<bool>,
+}
+
+/// `PATCH /v3/spaces/GUID`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UpdateSpace {
+    /// New name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
 /// `POST /v3/spaces`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CreateSpace {
@@ -114,4 +135,48 @@ pub struct Role {
     /// Links.
     #[serde(default)]
     pub links: Links,
+}
+
+/// `POST /v3/roles`: the user by guid or, as the `cf` CLI does it, by name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CreateRole {
+    /// `organization_user`, `space_developer`, …
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Who, and where.
+    pub relationships: RoleSides,
+}
+
+/// Who gets a role, and where: an organization or a space.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RoleSides {
+    /// Who.
+    pub user: RoleUser,
+    /// For a role in an organization.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub organization: Option<ToOne>,
+    /// For a role in a space.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub space: Option<ToOne>,
+}
+
+/// Who gets a role.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RoleUser {
+    /// Who.
+    pub data: RoleUserName,
+}
+
+/// A user, by guid or by name.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RoleUserName {
+    /// The guid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guid: Option<Guid>,
+    /// The name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// Who keeps the user: `uaa`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
 }

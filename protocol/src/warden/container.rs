@@ -28,12 +28,22 @@ pub struct BindMount {
     /// See [`BindMode`].
     #[prost(enumeration = "BindMode", required, tag = "3")]
     pub mode: i32,
+    /// Ours: whether the container's ordinary user stands for the owner of the source, so that what it makes there
+    /// belongs to that owner on the host, whatever uids the container has. Everybody else of the container, its root
+    /// too, is nobody there. The source must belong to the client.
+    #[prost(bool, optional, tag = "101")]
+    pub owned: Option<bool>,
 }
 
 impl BindMount {
     /// A bind mount of a host path, of directory or file.
     pub fn new(src_path: impl Into<String>, dst_path: impl Into<String>, mode: BindMode) -> Self {
-        BindMount { src_path: src_path.into(), dst_path: dst_path.into(), mode: mode.into() }
+        BindMount { src_path: src_path.into(), dst_path: dst_path.into(), mode: mode.into(), owned: None }
+    }
+
+    /// A directory of the client's own that outlives the container: see [`BindMount::owned`].
+    pub fn volume(src_path: impl Into<String>, dst_path: impl Into<String>) -> Self {
+        BindMount { owned: Some(true), ..Self::new(src_path, dst_path, BindMode::Rw) }
     }
 }
 

@@ -3,6 +3,7 @@
 //! - [`require_root`]: the first line of a privileged test.
 //! - [`eventually`], [`eventually_blocking`]: waiting for a condition, instead of sleeping.
 //! - [`NatsServer`]: a real bus of one's own.
+//! - [`PostgresServer`]: a real PostgreSQL of one's own.
 //! - [`Inventory`]: what the kernel holds, before and after: proof that nothing leaked.
 //! - [`Platform`]: a whole platform of the test's own, by `cupola up`.
 //! - [`TempDir`]: a directory that goes away with the test.
@@ -12,6 +13,7 @@ mod eventually;
 mod inventory;
 mod nats;
 mod platform;
+mod postgres;
 mod root;
 pub mod vm;
 
@@ -19,5 +21,6 @@ pub use eventually::{eventually, eventually_blocking};
 pub use inventory::{Inventory, Scope};
 pub use nats::NatsServer;
 pub use platform::{Platform, Said, inventory};
+pub use postgres::PostgresServer;
 pub use root::require_root;
 pub use tempfile::TempDir;

@@ -12,7 +12,7 @@ use crate::wire::{Bind, ContainerPlan, Layer, Upper, UserSpec};
 use cupola_protocol::warden::{BindMode, CreateRequest};
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
@@ -73,11 +73,12 @@ impl Engine {
                     target.display()
                 )));
             }
-            binds.push(BindRecord {
-                source: self.host_path(source, peer)?,
-                target,
-                read_only: mode == BindMode::Ro,
-            });
+            let source = self.host_path(source, peer)?;
+            let owner = match bind.owned {
+                Some(true) => Some(owner_of(&source, peer)?),
+                _ => None,
+            };
+            binds.push(BindRecord { source, target, read_only: mode == BindMode::Ro, owner });
         }
         let mut layers = Vec::new();
         for layer in request.layers {
@@ -214,6 +215,7 @@ impl Engine {
             source: bind.source.clone(),
             target: bind.target.clone(),
             read_only: bind.read_only,
+            owner: bind.owner,
         };
         ContainerPlan {
             id: container.id.clone(),
@@ -247,6 +249,21 @@ impl Engine {
             ("/etc/resolv.conf", resolvers),
         ];
         files.map(|(path, text)| (PathBuf::from(path), text.into_bytes())).to_vec()
+    }
+}
+
+/// The owner of a directory that a container shall write in the owner's name: the client itself, since nobody may have
+/// files made in another's name, root's least of all.
+fn owner_of(source: &Path, peer: Peer) -> Result<(u32, u32), Error> {
+    let found = fs::symlink_metadata(source).map_err(Error::io("look at", source))?;
+    match found.is_dir() && found.uid() == peer.uid {
+        true => Ok((found.uid(), found.gid())),
+        false => Err(Error::Invalid(format!(
+            "{} is not a directory of the client's own: it belongs to uid {}, and the client is {}",
+            source.display(),
+            found.uid(),
+            peer.uid
+        ))),
     }
 }
 

@@ -78,7 +78,7 @@ impl Engine {
             return Ok(());
         }
         container.change(&self.journal, |record| record.outs.push(out.clone()))?;
-        self.firewall.add_out(&container.id, &out).or_else(|error| {
+        self.firewall.add_out(&container.id, container.subnet, &out).or_else(|error| {
             container.change(&self.journal, |record| record.outs.retain(|known| *known != out))?;
             Err(error)
         })

@@ -77,6 +77,9 @@ pub(crate) struct BindRecord {
     pub(crate) source: PathBuf,
     pub(crate) target: PathBuf,
     pub(crate) read_only: bool,
+    /// The host's uid and gid that the ordinary user stands for in it.
+    #[serde(default)]
+    pub(crate) owner: Option<(u32, u32)>,
 }
 
 /// A process, told from a later one of the same number by its start time.

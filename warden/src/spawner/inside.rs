@@ -60,8 +60,9 @@ const MASKED: [&str; 23] = [
 /// Directories of `/proc` that can be read but not written.
 const READ_ONLY: [&str; 4] = ["sys", "irq", "bus", "fs"];
 
-/// Fills the root at the staging directory `root`; gives the ordinary user as it is inside.
-pub(super) fn furnish(plan: &ContainerPlan) -> Result<UserSpec, Failure> {
+/// Fills the root at the staging directory `root`; gives the ordinary user as it is inside. `owners` has an entry for
+/// each bind mount.
+pub(super) fn furnish(plan: &ContainerPlan, owners: &[Option<File>]) -> Result<UserSpec, Failure> {
     let base = plan.uid_base;
     let root = Root::open(Path::new("root"), base).step("open the root", "")?;
     let owned = format!("uid={base},gid={base}");
@@ -74,8 +75,16 @@ pub(super) fn furnish(plan: &ContainerPlan) -> Result<UserSpec, Failure> {
         .step("set the mode", "/tmp")?;
     let run = format!("mode=755,size={},nr_inodes={INODES},{owned}", plan.run_bytes);
     attach("tmpfs", &real(&root, "/run")?, MsFlags::empty(), &run, "/run")?;
-    for bind in &plan.binds {
-        attach_bind(&root, bind)?;
+    for (bind, owner) in plan.binds.iter().zip(owners) {
+        // Who is who was decided before the image could say who its ordinary user is.
+        if owner.is_some() && (user.uid, user.gid) != (plan.user.uid, plan.user.gid) {
+            return Err(Failure::new(
+                "write in the owner's name as the image's user",
+                &bind.source,
+                libc::EINVAL,
+            ));
+        }
+        attach_bind(&root, bind, owner.as_ref())?;
     }
     devices(&root, plan, &owned)?;
     proc(&root)?;
@@ -99,7 +108,7 @@ fn real(root: &Root, path: &str) -> Result<OwnedFd, Failure> {
     root.real_directory(Path::new(path)).step("find a real directory in the root", path)
 }
 
-fn attach_bind(root: &Root, bind: &Bind) -> Result<(), Failure> {
+fn attach_bind(root: &Root, bind: &Bind, owner: Option<&File>) -> Result<(), Failure> {
     let covered = ["/proc", "/dev", "/sys"].iter().any(|path| bind.target.starts_with(path));
     if !bind.target.is_absolute() || covered || bind.target == Path::new("/") {
         return Err(Failure::new("bind outside /, /proc, /dev and /sys", &bind.target, libc::EINVAL));
@@ -107,7 +116,8 @@ fn attach_bind(root: &Root, bind: &Bind) -> Result<(), Failure> {
     let tree = c_path(&bind.source).and_then(|source| sys_mount::open_tree(AT_FDCWD, &source));
     let tree = tree.step("open the source of a bind mount", &bind.source)?;
     let set = sys_mount::NOSUID | sys_mount::NODEV | if bind.read_only { sys_mount::RDONLY } else { 0 };
-    sys_mount::set_attributes(tree.as_fd(), set, None).step("restrict a bind mount", &bind.source)?;
+    sys_mount::set_attributes(tree.as_fd(), set, owner.map(AsFd::as_fd))
+        .step("restrict a bind mount", &bind.source)?;
     let is_directory = std::fs::metadata(by_descriptor(&tree))
         .step("look at the source of a bind mount", &bind.source)?
         .is_dir();

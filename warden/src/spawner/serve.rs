@@ -43,6 +43,8 @@ pub(super) struct Prepared {
     pub(super) userns: File,
     pub(super) listener: OwnedFd,
     pub(super) jobs: OwnedFd,
+    /// For each bind mount whose owner the ordinary user stands for: who is who in it.
+    pub(super) owners: Vec<Option<File>>,
     /// v1: the `tasks` files.
     pub(super) tasks: Vec<File>,
     /// For each lower layer, the name of the image's mount in the staging directory, or `None` for a directory.
@@ -124,7 +126,16 @@ fn spawn(
             Layer::Directory(_) => None,
         });
     }
-    let userns = user_namespace(plan.uid_base)?;
+    let whole = format!("0 {} {RANGE}\n", plan.uid_base);
+    let userns = user_namespace(&whole, &whole)?;
+    let mut owners = Vec::new();
+    for bind in &plan.binds {
+        let map = |id: u32, inside: u32| format!("{id} {} 1\n", plan.uid_base + inside);
+        owners.push(match bind.owner {
+            Some((uid, gid)) => Some(user_namespace(&map(uid, plan.user.uid), &map(gid, plan.user.gid))?),
+            None => None,
+        });
+    }
     let (listener, jobs) = depot(plan)?;
     let (mut tasks, mut cgroup) = (Vec::new(), None);
     match &plan.cgroup {
@@ -137,7 +148,7 @@ fn spawn(
     }
     let (reading, writing) = pipe2(OFlag::O_CLOEXEC).step("make a pipe", "")?;
     let prepared =
-        Prepared { netns, userns, listener, jobs, tasks, images: names, report: File::from(writing) };
+        Prepared { netns, userns, owners, listener, jobs, tasks, images: names, report: File::from(writing) };
     let namespaces = libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC;
     let cloned = process::clone_into(namespaces, cgroup.as_ref().map(|dir| dir.as_fd()));
     match cloned.step("start the first process", "")? {
@@ -202,8 +213,8 @@ fn check(plan: &ContainerPlan) -> Result<(), Failure> {
     }
 }
 
-/// A user namespace with the container's uids: made by a child that lives only until its maps are written.
-fn user_namespace(base: u32) -> Result<File, Failure> {
+/// A user namespace with these maps: made by a child that lives only until they are written.
+fn user_namespace(uids: &str, gids: &str) -> Result<File, Failure> {
     let (reading, writing) = pipe2(OFlag::O_CLOEXEC).step("make a pipe", "")?;
     match process::clone_into(libc::CLONE_NEWUSER, None).step("make a user namespace", "")? {
         Cloned::Child => {
@@ -214,10 +225,9 @@ fn user_namespace(base: u32) -> Result<File, Failure> {
         }
         Cloned::Parent { pid, pidfd: _ } => {
             drop(reading);
-            let map = format!("0 {base} {RANGE}\n");
-            for name in ["uid_map", "gid_map"] {
+            for (name, map) in [("uid_map", uids), ("gid_map", gids)] {
                 let path = format!("/proc/{pid}/{name}");
-                std::fs::write(&path, &map).step("map the container's uids", &path)?;
+                std::fs::write(&path, map).step("map the container's uids", &path)?;
             }
             let path = format!("/proc/{pid}/ns/user");
             let namespace = File::open(&path).step("open the user namespace", &path)?;

@@ -69,8 +69,9 @@ pub enum Upper {
     Directory(PathBuf),
 }
 
-/// A host directory or file shown inside. Its owners are not shifted: inside they all are nobody (65534), so that what is
-/// shown is what the host lets everybody read, and a container's root makes no files of the host's root.
+/// A host directory or file shown inside. Unless `owner` says otherwise its owners are not shifted: inside they all are
+/// nobody (65534), so that what is shown is what the host lets everybody read, and a container's root makes no files of
+/// the host's root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bind {
     /// Path on the host; must exist.
@@ -79,6 +80,9 @@ pub struct Bind {
     pub target: PathBuf,
     /// Whether writing is refused.
     pub read_only: bool,
+    /// The host's uid and gid that the ordinary user stands for in it. Nobody else of the container has any there: root
+    /// of the container cannot make a file in it, so there are none of the host's root.
+    pub owner: Option<(u32, u32)>,
 }
 
 /// The ordinary user of a container.
@@ -197,10 +201,17 @@ impl Wire for Bind {
         out.path(&self.source);
         out.path(&self.target);
         out.u8(self.read_only.into());
+        out.u8(self.owner.is_some().into());
+        if let Some((uid, gid)) = self.owner {
+            out.u32(uid);
+            out.u32(gid);
+        }
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Ok(Bind { source: from.path()?, target: from.path()?, read_only: from.bool()? })
+        let (source, target, read_only) = (from.path()?, from.path()?, from.bool()?);
+        let owner = if from.bool()? { Some((from.u32()?, from.u32()?)) } else { None };
+        Ok(Bind { source, target, read_only, owner })
     }
 }
 

@@ -17,7 +17,13 @@ fn layer() -> impl Strategy<Value = Layer> {
 }
 
 fn bind() -> impl Strategy<Value = Bind> {
-    (path(), path(), any::<bool>()).prop_map(|(source, target, read_only)| Bind { source, target, read_only })
+    let owner = proptest::option::of((any::<u32>(), any::<u32>()));
+    (path(), path(), any::<bool>(), owner).prop_map(|(source, target, read_only, owner)| Bind {
+        source,
+        target,
+        read_only,
+        owner,
+    })
 }
 
 fn plan() -> impl Strategy<Value = ContainerPlan> {

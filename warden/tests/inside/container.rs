@@ -94,7 +94,7 @@ pub(crate) fn draft() -> Draft {
         cgroup,
         lowers: vec![Layer::Directory(root)],
         upper: Upper::Directory(path.join("upper")),
-        binds: vec![Bind { source: "/usr".into(), target: "/usr".into(), read_only: true }],
+        binds: vec![Bind { source: "/usr".into(), target: "/usr".into(), read_only: true, owner: None }],
         shm_bytes: 16 << 20,
         run_bytes: 1 << 20,
         files: vec![("/etc/hosts".into(), b"127.0.0.1 localhost\n".to_vec())],

@@ -110,7 +110,7 @@ const EITHER: &[(&str, &[&str])] = &[
 
 fn with_probes(mut draft: Draft) -> Container {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/inside/probes.py").into();
-    draft.plan.binds.push(Bind { source, target: "/probes.py".into(), read_only: true });
+    draft.plan.binds.push(Bind { source, target: "/probes.py".into(), read_only: true, owner: None });
     draft.build().unwrap()
 }
 

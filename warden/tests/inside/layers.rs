@@ -81,6 +81,7 @@ fn directories_and_files_are_bound() {
         source: source.into(),
         target: target.into(),
         read_only,
+        owner: None,
     };
     draft.plan.binds.push(bind(&shared, "/mnt/a/b", false));
     draft.plan.binds.push(bind(&shared, "/mnt/ro", true));
@@ -95,7 +96,12 @@ fn directories_and_files_are_bound() {
 #[test]
 fn what_is_missing_is_named_and_nothing_is_left() {
     let mut first = draft();
-    first.plan.binds.push(Bind { source: "/no/such".into(), target: "/x".into(), read_only: true });
+    first.plan.binds.push(Bind {
+        source: "/no/such".into(),
+        target: "/x".into(),
+        read_only: true,
+        owner: None,
+    });
     let directory = first.directory.path().to_owned();
     let failure = first.build().err().unwrap();
     assert_eq!(
@@ -187,8 +193,18 @@ fn links_on_the_way_to_a_bind_mount_stay_inside() {
     fs::create_dir(&victim).unwrap();
     symlink("/inside", draft.directory.path().join("root/link")).unwrap();
     fs::create_dir(draft.directory.path().join("root/inside")).unwrap();
-    draft.plan.binds.push(Bind { source: victim.clone(), target: "/link/place".into(), read_only: true });
-    draft.plan.binds.push(Bind { source: victim, target: "/a/../../../../b".into(), read_only: true });
+    draft.plan.binds.push(Bind {
+        source: victim.clone(),
+        target: "/link/place".into(),
+        read_only: true,
+        owner: None,
+    });
+    draft.plan.binds.push(Bind {
+        source: victim,
+        target: "/a/../../../../b".into(),
+        read_only: true,
+        owner: None,
+    });
     // The second has `..` through a directory that is not there: refused rather than guessed.
     let failure = draft.build().err().unwrap();
     assert_eq!(failure.step, "make the target of a bind mount");

@@ -108,6 +108,59 @@ async fn bind_mounts_are_read_only_or_not() {
 }
 
 #[tokio::test]
+async fn a_volume_belongs_to_its_owner_whatever_container_has_it() {
+    let warden = Warden::start().await;
+    let volume = warden.path().join("volume");
+    fs::create_dir(&volume).unwrap();
+    let request = CreateRequest {
+        bind_mounts: vec![BindMount::volume(volume.display().to_string(), "/volume")],
+        ..Default::default()
+    };
+    let (one, two) = (warden.create(request.clone()).await, warden.create(request).await);
+    warden.say(&one, "mkdir -m 700 /volume/d && echo one > /volume/d/f && chmod 600 /volume/d/f").await;
+    assert_eq!(
+        warden.say(&two, "cat /volume/d/f; stat -c %U:%G /volume/d/f; id -un").await,
+        "one\nvcap:vcap\nvcap"
+    );
+    let found = fs::metadata(volume.join("d/f")).unwrap();
+    let owner = fs::metadata(&volume).unwrap();
+    assert_eq!((found.uid(), found.gid()), (owner.uid(), owner.gid()), "on the host it is the owner's");
+    // Root of the container is nobody there: nothing on the host is made in another's name.
+    let root = |script: &str| warden_client::message::RunRequest {
+        handle: one.clone(),
+        script: script.into(),
+        privileged: Some(true),
+        ..Default::default()
+    };
+    for script in
+        ["touch /volume/root", "chown 0:0 /volume/d/f", "cp /bin/true /volume/d/x && chown 0 /volume/d/x"]
+    {
+        assert_ne!(warden.client.run(root(script)).await.unwrap().exit_status, Some(0), "{script}");
+    }
+    assert!(!volume.join("root").exists());
+    warden.client.destroy(&one).await.unwrap();
+    warden.client.destroy(&two).await.unwrap();
+    assert_eq!(fs::read_to_string(volume.join("d/f")).unwrap(), "one\n", "it outlives its containers");
+}
+
+#[tokio::test]
+async fn a_volume_of_somebody_else_is_refused() {
+    let warden = Warden::start().await;
+    let volume = warden.path().join("volume");
+    fs::create_dir(&volume).unwrap();
+    std::os::unix::fs::chown(&volume, Some(12_345), None).unwrap();
+    let file = warden.path().join("file");
+    fs::write(&file, "").unwrap();
+    for source in [volume, file] {
+        let mut request = CreateRequest::default();
+        request.bind_mounts.push(BindMount::volume(source.display().to_string(), "/volume"));
+        let error = warden.client.create(request).await.unwrap_err();
+        assert!(error.to_string().contains("not a directory of the client's own"), "{error}");
+    }
+    assert!(warden.client.list().await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_layer_is_seen_over_the_root() {
     let warden = Warden::start().await;
     let layer = warden.path().join("layer");

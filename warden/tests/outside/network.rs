@@ -175,6 +175,58 @@ async fn host_neighbours_and_metadata_stay_closed_whatever_is_allowed() {
 }
 
 #[tokio::test]
+async fn a_neighbours_port_of_the_host_is_open_for_who_names_it_and_for_nobody_else() {
+    let mut warden = Warden::start().await;
+    let (server, one, two) = (warden.container().await, warden.container().await, warden.container().await);
+    let program = "import socket,threading\ndef serve(port):\n s=socket.create_server(('0.0.0.0',port))\n \
+                   while True:\n  c,_=s.accept();c.sendall(b'%d\\n'%port);c.close()\n\
+                   for port in (8080,8081): threading.Thread(target=serve,args=(port,)).start()\n\
+                   print('up',flush=True)";
+    let job = warden.spawn(&server, &format!("exec python3 -c \"{program}\"")).await;
+    warden.client.stream(&server, job, None).await.unwrap().next().await.unwrap();
+    let named = warden.client.net_in(&server, None, Some(8080)).await.unwrap().host_port;
+    let other = warden.client.net_in(&server, None, Some(8081)).await.unwrap().host_port;
+    let info = warden.client.info(&server).await.unwrap();
+    let (host, inside) = (info.host_ip.unwrap(), info.container_ip.unwrap());
+    let listener = TcpListener::bind((host.as_str(), 0)).unwrap();
+    let hosts_own = listener.local_addr().unwrap().port();
+    let open = async |warden: &Warden, who: &str, address: &str, port: u32| {
+        warden.run(who, &connect(address, port as u16)).await.exit_status == Some(0)
+    };
+    // What most apps have, and rules that name more than one place: neighbours stay closed.
+    for (network, ports) in [("0.0.0.0/0", None), (host.as_str(), Some((1, 65_535)))] {
+        let wide = NetOutRequest {
+            handle: one.clone(),
+            network: Some(network.into()),
+            port_range: ports.map(|(first, last)| format!("{first}:{last}")),
+            protocol: Some(Protocol::All.into()),
+            ..Default::default()
+        };
+        warden.client.net_out(wide).await.unwrap();
+    }
+    assert!(!open(&warden, &one, &host, named).await, "a wide rule opens no neighbour");
+    warden.client.net_out(to(&one, &host, named)).await.unwrap();
+    for round in ["when it was allowed", "after a kill of the daemon"] {
+        assert_eq!(warden.say(&one, &connect(&host, named as u16)).await, "8080", "{round}");
+        assert!(!open(&warden, &one, &host, other).await, "another port of the neighbour, {round}");
+        assert!(!open(&warden, &one, &inside, 8080).await, "its address itself, {round}");
+        assert!(!open(&warden, &one, &inside, named).await, "its address with the host's port, {round}");
+        assert!(!open(&warden, &one, &host, hosts_own.into()).await, "the host itself, {round}");
+        assert!(!open(&warden, &two, &host, named).await, "for another container, {round}");
+        let back = warden.client.info(&one).await.unwrap().container_ip.unwrap();
+        assert!(!open(&warden, &server, &back, 22).await, "the way back, {round}");
+        warden.kill_and_restart().await;
+    }
+    warden.client.destroy(&one).await.unwrap();
+    // Whoever gets the address of the one that is gone gets nothing with it.
+    let next = warden.container().await;
+    warden.client.net_out(to(&next, &host, other)).await.unwrap();
+    assert!(!open(&warden, &next, &host, named).await, "a rule of a container that is gone");
+    assert!(open(&warden, &next, &host, other).await);
+    drop(listener);
+}
+
+#[tokio::test]
 async fn allowed_networks_and_the_host_are_open_when_configured() {
     let pool = format!("10.251.{}.0/24", std::process::id() % 240);
     let warden =

@@ -64,7 +64,7 @@ impl Firewall {
     pub(crate) fn remove(&self, member: Member<'_>) -> Result<(), Error> {
         // What is added first can be deleted whether it was there or not.
         let mut script = String::new();
-        self.write_add(&mut script, Member { outs: &[], ..member });
+        self.write_add(&mut script, member);
         for element in self.elements(member) {
             let _ = writeln!(script, "delete element inet {} {}", self.table, element.without_value());
         }
@@ -82,9 +82,12 @@ impl Firewall {
     }
 
     /// Lets a container reach a destination.
-    pub(crate) fn add_out(&self, id: &str, out: &Out) -> Result<(), Error> {
+    pub(crate) fn add_out(&self, id: &str, subnet: Subnet, out: &Out) -> Result<(), Error> {
         let mut script = String::new();
         self.write_out(&mut script, id, out);
+        if let Some(element) = through(subnet, out) {
+            let _ = writeln!(script, "add element inet {} {}", self.table, element.text());
+        }
         self.commit(&script)
     }
 
@@ -117,6 +120,10 @@ impl Firewall {
             Element { set: "egress", key: address.to_string(), value: Some(format!("jump c-{}", member.id)) },
         ];
         all.extend(member.ports.iter().map(|port| inward(member.subnet, *port)));
+        all.extend(member.outs.iter().filter_map(|out| through(member.subnet, out)));
+        // Two rules may name one port, and what is deleted twice is an error.
+        all.sort();
+        all.dedup();
         all
     }
 
@@ -143,6 +150,7 @@ impl Firewall {
     }
 }
 
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Element {
     set: &'static str,
     key: String,
@@ -163,6 +171,13 @@ impl Element {
 fn inward(subnet: Subnet, port: Port) -> Element {
     let value = format!("{} . {}", subnet.container(), port.container);
     Element { set: "inward", key: port.host.to_string(), value: Some(value) }
+}
+
+/// What lets a container reach a port of the host that leads into a neighbour: only a rule that names this one address
+/// and this one port does. A wider one never opens neighbours.
+fn through(subnet: Subnet, out: &Out) -> Option<Element> {
+    let (address, port) = out.endpoint()?;
+    Some(Element { set: "through", key: format!("{} . {address} . {port}", subnet.container()), value: None })
 }
 
 /// The constant part of the table.
@@ -187,6 +202,7 @@ fn base(config: &Config, pool: PoolNet, resolvers: &[Ipv4Addr], table: &str) -> 
   set denied {{ type ipv4_addr; flags interval; auto-merge; {denied} }}
   set allowed {{ type ipv4_addr; flags interval; auto-merge; {allowed} }}
   set resolvers {{ type ipv4_addr; {resolvers} }}
+  set through {{ type ipv4_addr . ipv4_addr . inet_service; }}
   map egress {{ type ipv4_addr : verdict; }}
   map inward {{ type inet_service : ipv4_addr . inet_service; }}
 
@@ -208,7 +224,8 @@ fn base(config: &Config, pool: PoolNet, resolvers: &[Ipv4Addr], table: &str) -> 
   }}
 
   # Container to anywhere else. The order is the policy: what is denied stays denied whatever is allowed later, and
-  # neighbours are reached through `allowed` alone.
+  # neighbours are reached through `allowed` alone, and by a port of the host that leads to them where `through` has it:
+  # there the destination is the neighbour's already, and the original one says what the container asked for.
   chain forward {{
     type filter hook forward priority filter; policy accept;
     iifname @links jump outward
@@ -216,8 +233,10 @@ fn base(config: &Config, pool: PoolNet, resolvers: &[Ipv4Addr], table: &str) -> 
   chain outward {{
     ct state established,related accept
     ip daddr @denied reject with icmpx type admin-prohibited
+    ct original ip daddr @denied reject with icmpx type admin-prohibited
     ip daddr @resolvers meta l4proto {{ tcp, udp }} th dport 53 accept
     ip daddr @allowed accept
+    oifname @links meta l4proto tcp ct status dnat ip saddr . ct original ip daddr . ct original proto-dst @through accept
     oifname @links reject with icmpx type admin-prohibited
     ip saddr vmap @egress
     reject with icmpx type admin-prohibited

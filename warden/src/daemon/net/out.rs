@@ -73,6 +73,15 @@ impl Out {
         Ok(Out { to, ports, protocol, log: request.log.unwrap_or(false) })
     }
 
+    /// The one address and the one TCP port that this names, if it names no more.
+    pub(crate) fn endpoint(&self) -> Option<(Ipv4Addr, u16)> {
+        let tcp = matches!(self.protocol, OutProtocol::Tcp | OutProtocol::All);
+        let (first, last) = self.ports.filter(|_| tcp)?;
+        let address = self.to.as_deref()?;
+        let address = address.strip_suffix("/32").unwrap_or(address).parse().ok()?;
+        (first == last).then_some((address, first))
+    }
+
     /// The rules in nft's language, without the chain's name.
     pub(crate) fn rules(&self) -> Vec<String> {
         let to = self.to.as_ref().map_or(String::new(), |to| format!("ip daddr {to} "));
@@ -161,6 +170,28 @@ mod tests {
         };
         assert_eq!(rules(ping), ["ip daddr 10.0.0.0/8 meta l4proto icmp icmp type 8 accept"]);
         assert_eq!(rules(NetOutRequest { log: Some(true), ..to() }).len(), 2);
+    }
+
+    #[test]
+    fn only_one_address_and_one_port_are_an_endpoint() {
+        let out = |network: &str, ports: &str, protocol: Protocol| {
+            let request = NetOutRequest {
+                network: Some(network.into()),
+                port_range: Some(ports.into()),
+                protocol: Some(protocol.into()),
+                ..Default::default()
+            };
+            Out::of(&request).unwrap().endpoint()
+        };
+        let address = Ipv4Addr::new(192, 0, 2, 7);
+        assert_eq!(out("192.0.2.7", "80:80", Protocol::Tcp), Some((address, 80)));
+        assert_eq!(out("192.0.2.7/32", "80:80", Protocol::All), Some((address, 80)));
+        assert_eq!(out("192.0.2.7", "80:81", Protocol::Tcp), None);
+        assert_eq!(out("192.0.2.7", "80:80", Protocol::Udp), None);
+        assert_eq!(out("192.0.2.0/24", "80:80", Protocol::Tcp), None);
+        assert_eq!(out("192.0.2.7-192.0.2.8", "80:80", Protocol::Tcp), None);
+        let anywhere = NetOutRequest { port: Some(80), ..Default::default() };
+        assert_eq!(Out::of(&anywhere).unwrap().endpoint(), None);
     }
 
     #[test]

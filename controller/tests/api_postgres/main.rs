@@ -1,0 +1,21 @@
+//! The suite of `tests/api` once more, with the rows in a real PostgreSQL.
+
+#[path = "../api/acting.rs"]
+mod acting;
+#[path = "../api/bits.rs"]
+mod bits;
+#[path = "../api/fakes.rs"]
+mod fakes;
+#[path = "../api/login.rs"]
+mod login;
+#[path = "../api/platform.rs"]
+mod platform;
+#[path = "../api/push.rs"]
+mod push;
+#[path = "../api/recovery.rs"]
+mod recovery;
+#[path = "../api/refusals.rs"]
+mod refusals;
+
+/// Where the rows are.
+const ON_POSTGRES: bool = true;
