@@ -1,7 +1,7 @@
 //! The whole: brought up, found again, ended.
 
 use super::{
-    cleanup,
+    cleanup, database,
     developer::Developer,
     files::{self, Secrets, Sources},
     host::Host,
@@ -62,7 +62,14 @@ impl Cluster {
             let began = Instant::now();
             files::make_disk(host.machine, &host.directory, &sources, &secrets)
                 .with_context(|| format!("cannot make the disk of {}", host.name()))?;
-            host.boot()?;
+            host.switch_on()?;
+            if host.machine.units.contains(&database::UNIT) {
+                database::make(host)?;
+            }
+            host.start_all()?;
+            if host.machine.units.contains(&database::UNIT) {
+                database::add_user(host, &secrets.database)?;
+            }
             say_booted(host, began);
         }
         cluster.wait_up()?;
