@@ -17,7 +17,7 @@ use std::{
 };
 
 /// Programs that every host has in `/usr/local/bin`.
-const PROGRAMS: [&str; 4] = ["cupola", "warden", "warden-init", "cluster"];
+const PROGRAMS: [&str; 5] = ["cupola", "warden", "warden-init", "cluster", "s3-server"];
 /// How long the platform may take from the last boot to the first answer of its API.
 const UP_LIMIT: Duration = Duration::from_secs(60);
 
