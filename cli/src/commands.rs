@@ -17,6 +17,7 @@ mod quotas;
 mod rename;
 mod routes;
 mod scale;
+mod services;
 mod target;
 mod users;
 
@@ -129,12 +130,19 @@ pub enum Command {
         /// The variable
         variable: String,
     },
+    /// Instances of an app
     #[command(flatten)]
     Instances(instances::InstanceCommand),
+    /// Routes of the space
     #[command(flatten)]
     Routes(routes::RouteCommand),
+    /// Domains of the platform
     #[command(flatten)]
     Domains(domains::DomainCommand),
+    /// Services
+    #[command(flatten)]
+    Services(services::ServiceCommand),
+    /// The platform and the session
     #[command(flatten)]
     Platform(platform::PlatformCommand),
     #[command(flatten)]
@@ -172,6 +180,7 @@ impl Command {
             Self::Instances(command) => command.run().await,
             Self::Routes(command) => command.run().await,
             Self::Domains(command) => command.run().await,
+            Self::Services(command) => command.run().await,
             Self::Platform(command) => command.run().await,
             Self::Organizations(command) => command.run().await,
             Self::Users(command) => command.run().await,

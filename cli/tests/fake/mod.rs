@@ -1,6 +1,8 @@
 //! A controller that behaves: apps, packages, builds and instances go through their states, in memory.
 
 mod tenancy;
+mod resources;
+mod services;
 
 use axum::{
     Json, Router,
@@ -13,7 +15,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     io::{Cursor, Read},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
@@ -48,6 +50,20 @@ pub(crate) struct Platform {
     pub(crate) instances_end: Option<(&'static str, &'static str)>,
     /// Organizations, spaces, users, roles, quotas.
     pub(crate) tenants: tenancy::Tenants,
+    /// Requests that are lost, once each: how they begin, and whether they are handled all the same.
+    pub(crate) lost: Vec<(&'static str, bool)>,
+    /// Builds that were begun.
+    pub(crate) builds: u32,
+    /// Files of every instance, by path; what an app writes while it is followed is added here.
+    pub(crate) files: BTreeMap<String, Vec<u8>>,
+    /// Crashed instances, as they are told.
+    pub(crate) crashes: Vec<Value>,
+    /// Routes by guid.
+    pub(crate) routes: BTreeMap<String, Value>,
+    /// Domains by guid.
+    pub(crate) domains: BTreeMap<String, String>,
+    /// Service instances, bindings and brokers.
+    pub(crate) services: services::Services,
     /// Tokens given so far.
     given: u32,
     /// Looks at what takes a while.
@@ -67,7 +83,15 @@ type Shared = State<Arc<Mutex<Platform>>>;
 impl Fake {
     /// Starts one on a runtime of its own.
     pub(crate) fn start() -> Self {
-        let platform = Arc::new(Mutex::new(Platform { instances: 1, ..Platform::default() }));
+        let platform = Arc::new(Mutex::new(Platform {
+            instances: 1,
+            routes: BTreeMap::from([(
+                "r1".to_owned(),
+                resources::route("r1", "hello", "", Some("guid-of-hello")),
+            )]),
+            domains: BTreeMap::from([("d1".to_owned(), "apps.test".to_owned())]),
+            ..Platform::default()
+        }));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let addr = listener.local_addr().unwrap();
@@ -109,20 +133,19 @@ impl Platform {
 
 fn routes(platform: Arc<Mutex<Platform>>) -> Router {
     Router::new()
-        .route("/v3/domains", get(|| async { page(vec![named("d1", "apps.test")]) }))
         .route("/v3/spaces/s1/actions/apply_manifest", post(apply_manifest))
         .merge(tenancy::routes())
         .route("/v3/jobs/{job}", get(job))
         .route("/v3/apps", get(apps))
-        .route("/v3/apps/{app}", get(app).delete(delete_app))
-        .route("/v3/apps/{app}/routes", get(routes_of))
-        .route("/v3/routes", get(|| async { page(vec![route()]) }))
-        .route("/v3/routes/{route}", axum::routing::delete(|| async { accepted() }))
+        .route("/v3/apps/{app}", get(app).patch(rename_app).delete(delete_app))
+        .merge(resources::routes())
+        .merge(services::routes())
         .route(
             "/v3/apps/{app}/processes",
             get(|State(p): Shared| async move { page(vec![process(&p.lock().unwrap())]) }),
         )
         .route("/v3/processes/{process}/stats", get(stats))
+        .route("/v3/apps/{app}/processes/web/stats", get(stats))
         .route("/v3/apps/{app}/droplets/current", get(current_droplet))
         .route("/v3/apps/{app}/relationships/current_droplet", any(set_droplet))
         .route("/v3/apps/{app}/actions/{action}", post(act))
@@ -137,19 +160,37 @@ fn routes(platform: Arc<Mutex<Platform>>) -> Router {
         )
         .route("/v3/packages/p1", get(package_state))
         .route("/v3/packages/p1/upload", post(upload))
-        .route("/v3/builds", post(build))
+        .route("/v3/builds", get(builds).post(build))
         .route("/v3/builds/b1", get(build_state))
         .route("/api/v1/read/{app}", get(read))
         .route_layer(middleware::from_fn_with_state(platform.clone(), authorized))
-        .route("/", get(|| async { Json(json!({"links": {}})) }))
+        .route("/", get(|| async {
+            Json(json!({"links": {"cloud_controller_v3": {"href": "http://unused/v3", "meta": {"version": "3.131.0"}}}}))
+        }))
+        .route("/v3/info", get(|| async { Json(json!({"name": "cupola", "build": "0.1.0", "description": "a platform"})) }))
         .route("/oauth/token", post(token))
         .layer(middleware::from_fn_with_state(platform.clone(), noted))
         .with_state(platform)
 }
 
 async fn noted(State(p): Shared, request: Request, next: Next) -> Response {
-    p.lock().unwrap().requests.push(format!("{} {}", request.method(), request.uri()));
-    next.run(request).await
+    let line = format!("{} {}", request.method(), request.uri());
+    let lost = {
+        let mut p = p.lock().unwrap();
+        p.requests.push(line.clone());
+        let found = p.lost.iter().position(|(start, _)| line.starts_with(start));
+        found.map(|index| p.lost.remove(index).1)
+    };
+    match lost {
+        // The router's word when the controller behind it is gone.
+        Some(handled) => {
+            if handled {
+                next.run(request).await;
+            }
+            (StatusCode::BAD_GATEWAY, "502 Bad Gateway").into_response()
+        }
+        None => next.run(request).await,
+    }
 }
 
 async fn authorized(State(p): Shared, request: Request, next: Next) -> Response {
@@ -195,7 +236,11 @@ fn accepted() -> Response {
 }
 
 async fn job(State(p): Shared, Path(guid): Path<String>) -> Json<Value> {
-    let state = if p.lock().unwrap().done("job") { "COMPLETE" } else { "PROCESSING" };
+    let mut p = p.lock().unwrap();
+    if let Some(job) = p.services.look(&guid) {
+        return Json(job);
+    }
+    let state = if p.done("job") { "COMPLETE" } else { "PROCESSING" };
     Json(json!({"guid": guid, "created_at": TIME, "updated_at": TIME, "operation": "x", "state": state}))
 }
 
@@ -247,13 +292,19 @@ async fn delete_app(State(p): Shared, Path(guid): Path<String>) -> Response {
     accepted()
 }
 
-fn route() -> Value {
-    let destination = json!({"guid": "x", "app": {"guid": "guid-of-hello"}});
-    json!({"guid": "r1", "created_at": TIME, "updated_at": TIME, "host": "hello", "path": "", "url": "hello.apps.test", "destinations": [destination]})
-}
-
-async fn routes_of() -> Json<Value> {
-    page(vec![route()])
+async fn rename_app(State(p): Shared, Path(guid): Path<String>, Json(body): Json<Value>) -> Response {
+    let mut p = p.lock().unwrap();
+    let new = body["name"].as_str().unwrap().to_owned();
+    if p.apps.contains_key(&new) {
+        return refused(StatusCode::UNPROCESSABLE_ENTITY, "the name is taken");
+    }
+    let Some(mut app) = by_guid(&mut p, &guid).cloned() else {
+        return refused(StatusCode::NOT_FOUND, "App not found");
+    };
+    p.apps.retain(|_, app| app["guid"] != guid.as_str());
+    app["name"] = json!(new);
+    p.apps.insert(new, app.clone());
+    Json(app).into_response()
 }
 
 fn process(p: &Platform) -> Value {
@@ -377,7 +428,11 @@ async fn upload(State(p): Shared, mut parts: Multipart) -> Json<Value> {
 }
 
 async fn package_state(State(p): Shared) -> Json<Value> {
-    let done = p.lock().unwrap().done("package");
+    let mut p = p.lock().unwrap();
+    if p.uploaded.is_empty() {
+        return Json(package("AWAITING_UPLOAD"));
+    }
+    let done = p.done("package");
     Json(package(if done { "READY" } else { "PROCESSING_UPLOAD" }))
 }
 
@@ -387,8 +442,14 @@ fn a_build(state: &str, error: Option<&str>) -> Value {
            "package": {"guid": "p1"}, "lifecycle": {"type": "buildpack"}})
 }
 
+async fn builds(State(p): Shared) -> Json<Value> {
+    let begun = p.lock().unwrap().builds > 0;
+    page(begun.then(|| a_build("STAGING", None)).into_iter().collect())
+}
+
 async fn build(State(p): Shared) -> Response {
     let mut p = p.lock().unwrap();
+    p.builds += 1;
     p.looks.remove("build");
     p.say("STG", "OUT", "detected python");
     (StatusCode::CREATED, Json(a_build("STAGING", None))).into_response()

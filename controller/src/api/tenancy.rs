@@ -222,13 +222,13 @@ async fn usage(
     path: &str,
     guid: &str,
 ) -> Result<Json<UsageSummary>, ApiError> {
-    let (used, routes) = store::usage(&context.pool, owner, guid).await?;
+    let (used, routes, services) = store::usage(&context.pool, owner, guid).await?;
     let number = |number: i64| u64::try_from(number).unwrap_or(0);
     let usage_summary = Usage {
         started_instances: number(used.instances),
         memory_in_mb: number(used.memory_mb),
         routes: number(routes),
-        service_instances: 0,
+        service_instances: number(services),
     };
     let path = format!("{path}/{guid}");
     let mut links = itself(base, &format!("{path}/usage_summary"));

@@ -309,9 +309,9 @@ pub(crate) async fn spaces_with_quota(pool: &Pool, quota: &str) -> Result<Vec<St
         .await
 }
 
-/// What an organization or a space uses: started instances with their memory, and routes.
-pub(crate) async fn usage(pool: &Pool, owner: Owner, guid: &str) -> Result<(Used, i64)> {
-    let (apps, routes) = match owner {
+/// What an organization or a space uses: started instances with their memory, routes, service instances.
+pub(crate) async fn usage(pool: &Pool, owner: Owner, guid: &str) -> Result<(Used, i64, i64)> {
+    let (apps, routes, services) = match owner {
         Owner::Organization => (
             "SELECT CAST(COALESCE(SUM(apps.memory_mb * apps.instances), 0) AS BIGINT) AS memory_mb, \
              CAST(COALESCE(SUM(apps.instances), 0) AS BIGINT) AS instances \
@@ -319,14 +319,18 @@ pub(crate) async fn usage(pool: &Pool, owner: Owner, guid: &str) -> Result<(Used
              WHERE spaces.organization_guid = $1 AND apps.state = 'STARTED'",
             "SELECT COUNT(*) FROM routes JOIN spaces ON spaces.guid = routes.space_guid \
              WHERE spaces.organization_guid = $1",
+            "SELECT COUNT(*) FROM service_instances JOIN spaces ON spaces.guid = service_instances.space_guid \
+             WHERE spaces.organization_guid = $1",
         ),
         Owner::Space => (
             "SELECT CAST(COALESCE(SUM(memory_mb * instances), 0) AS BIGINT) AS memory_mb, \
              CAST(COALESCE(SUM(instances), 0) AS BIGINT) AS instances \
              FROM apps WHERE space_guid = $1 AND state = 'STARTED'",
             "SELECT COUNT(*) FROM routes WHERE space_guid = $1",
+            "SELECT COUNT(*) FROM service_instances WHERE space_guid = $1",
         ),
     };
     let used: Used = sqlx::query_as(apps).bind(guid).fetch_one(pool).await?;
-    Ok((used, sqlx::query_scalar(routes).bind(guid).fetch_one(pool).await?))
+    let routes = sqlx::query_scalar(routes).bind(guid).fetch_one(pool).await?;
+    Ok((used, routes, sqlx::query_scalar(services).bind(guid).fetch_one(pool).await?))
 }

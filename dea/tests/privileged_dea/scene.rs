@@ -232,7 +232,7 @@ impl Scene {
             path: Some(path.to_owned()),
         };
         let found = self.bus.request_replies(&Subject::of::<FindDroplet>(), &find).await.unwrap();
-        let found = found.collect(PATIENCE, |found| !found.is_empty()).await;
+        let found = found.collect(patience(), |found| !found.is_empty()).await;
         let url = found.first().and_then(|found| found.file_uri_direct.clone()).expect("an address");
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let mut request = client.get(format!("{url}{more}"));
