@@ -252,10 +252,10 @@ pub(super) const ROWS: &[Row] = &[
         ..row("POST", "/v3/builds", |world, _| json!({"package": {"guid": world.package}}), &[201])
     },
     consuming("DELETE", "/v3/droplets/{guid}", &[202], Fresh::Droplet),
-    // Files: the fake node has none, and says so to who may ask.
-    row("GET", "/v2/apps/{guid}/instances/{instance}/files", nothing, &[302]),
-    row("GET", "/v2/apps/{guid}/instances/{instance}/files/", nothing, &[302]),
-    row("GET", "/v2/apps/{guid}/instances/{instance}/files/{*path}", nothing, &[302]),
+    // Files: an address on the node, or the news that no instance runs: the walk stops some.
+    row("GET", "/v2/apps/{guid}/instances/{instance}/files", nothing, &[302, 400]),
+    row("GET", "/v2/apps/{guid}/instances/{instance}/files/", nothing, &[302, 400]),
+    row("GET", "/v2/apps/{guid}/instances/{instance}/files/{*path}", nothing, &[302, 400]),
     // Services.
     row("POST", "/v3/service_brokers", |world, n| world.registration(n), &[202]),
     row("PATCH", "/v3/service_brokers/{guid}", empty, &[200]),

@@ -65,7 +65,6 @@ impl World {
             (config.packages_kept, config.droplets_kept) = (10_000, 10_000);
             config.advertisement_timeout_seconds = 3600;
             config.log_wait_ms = 1;
-            config.find_timeout_ms = 1;
         })
         .await;
         let stager = FakeStager::start(&platform.bus).await;
