@@ -74,16 +74,8 @@ impl Server {
     /// # Errors
     /// [`Error::BusClosed`] when the bus is gone for good; [`Error::File`] when the journal cannot be written.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
-        let Self {
-            node,
-            journal,
-            mut subscriptions,
-            left_behind,
-            stacks,
-            listener,
-            page,
-            mut questions,
-        } = self;
+        let Self { node, journal, mut subscriptions, left_behind, stacks, listener, page, mut questions } =
+            self;
         let _status = page.serve();
         let config = node.config.clone();
         let (changes_in, mut changes) = mpsc::unbounded_channel();

@@ -40,8 +40,8 @@ use axum::{
     middleware::{self, Next},
     response::Response,
 };
-use std::time::Instant;
 use endpoints::Endpoints;
+use std::time::Instant;
 
 /// The largest body that is no upload: manifests and lists of files.
 const MAX_BODY: usize = 16 << 20;
