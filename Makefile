@@ -60,6 +60,7 @@ user:
 stacks: build install-packages ## The stacks that the tests use, built once into the cache
 	$(BIN)/cupola stack build minimal --data-dir $(CACHE)
 	$(BIN)/cupola stack build --data-dir $(CACHE)
+	$(BIN)/cupola stack build services --data-dir $(CACHE)
 
 test: ## Everything: style, unit, privileged on this host, end to end, and privileged in a VM with pure cgroup v2
 	@support/test.sh

@@ -26,6 +26,10 @@ pub(crate) struct Platform {
     /// Address that the router and the API listen on. Loopback until somebody decides otherwise: this
     /// platform speaks plain HTTP, and TLS ends at what stands before it.
     pub listen: IpAddr,
+    /// Address under which the other hosts of the platform reach this one. Without it, that of `listen`, when that
+    /// is one that others can reach. One machine alone needs none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
     /// Port of the router.
     pub router_port: u16,
     /// Port of the API.
@@ -45,6 +49,7 @@ impl Default for Platform {
             user: "cupola".into(),
             domain: "cupola.localhost".into(),
             listen: Ipv4Addr::LOCALHOST.into(),
+            address: None,
             router_port: 8080,
             api_port: 8081,
             nats_port: 4222,
@@ -67,6 +72,8 @@ pub(crate) struct Config {
     pub dea: dea::Config,
     pub stager: stager::Config,
     pub health_manager: health_manager::Config,
+    pub service_gateway: services::gateway::Config,
+    pub service_node: services::node::Config,
 }
 
 /// What the command line says over the file.
@@ -118,6 +125,7 @@ impl Config {
         let (bus, warden, controller) = (section("bus")?, section("warden")?, section("controller")?);
         let (router, dea, stager) = (section("router")?, section("dea")?, section("stager")?);
         let health_manager = section("health_manager")?;
+        let (service_gateway, service_node) = (section("service_gateway")?, section("service_node")?);
         let mut platform: Platform = Value::Table(file)
             .try_into()
             .context("the configuration has a wrong or unknown key outside of its sections")?;
@@ -142,6 +150,8 @@ impl Config {
             dea: merged("dea", p.dea_defaults(), dea)?,
             stager: merged("stager", p.stager_defaults(), stager)?,
             health_manager: merged("health_manager", Table::new(), health_manager)?,
+            service_gateway: merged("service_gateway", p.service_gateway_defaults(), service_gateway)?,
+            service_node: merged("service_node", p.service_node_defaults(), service_node)?,
             platform,
         })
     }

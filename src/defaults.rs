@@ -3,7 +3,7 @@
 
 use crate::config::Platform;
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
 };
 use toml::{Table, Value};
@@ -58,6 +58,17 @@ impl Platform {
         self.run_dir().join("cupola.toml")
     }
 
+    /// Address under which other hosts reach this one; none when nobody said so.
+    pub(crate) fn reachable_address(&self) -> Option<IpAddr> {
+        let told = !self.listen.is_loopback() && !self.listen.is_unspecified();
+        self.address.or(told.then_some(self.listen))
+    }
+
+    /// Volumes and records of a service node.
+    pub(crate) fn service_node_dir(&self) -> PathBuf {
+        self.data_dir.join("service-node")
+    }
+
     fn api_address(&self) -> SocketAddr {
         SocketAddr::new(self.listen, self.api_port)
     }
@@ -68,6 +79,7 @@ impl Platform {
             self.data_dir.join("stager"),
             self.buildpacks_dir(),
             self.stacks_dir(),
+            self.service_node_dir(),
         ];
         table([
             ("data_dir", text(&self.data_dir)),
@@ -79,20 +91,24 @@ impl Platform {
     }
 
     pub(crate) fn controller_defaults(&self) -> Table {
-        table([
+        let mut defaults = table([
             ("data_dir", text(&self.data_dir.join("controller"))),
             ("listen", self.api_address().to_string().into()),
             ("domain", self.domain.clone().into()),
             ("default_stack", self.default_stack.clone().into()),
             ("admin_password_file", text(&self.admin_password_file())),
-        ])
+        ]);
+        self.tell_address(&mut defaults, "advertise_host", Value::String);
+        defaults
     }
 
     pub(crate) fn router_defaults(&self) -> Table {
-        table([
+        let mut defaults = table([
             ("data_dir", text(&self.data_dir.join("router"))),
             ("listen", SocketAddr::new(self.listen, self.router_port).to_string().into()),
-        ])
+        ]);
+        self.tell_address(&mut defaults, "advertised_hosts", |address| vec![address].into());
+        defaults
     }
 
     pub(crate) fn dea_defaults(&self) -> Table {
@@ -100,11 +116,33 @@ impl Platform {
             ("domain", self.domain.clone().into()),
             ("url_port", Value::Integer(self.router_port.into())),
         ]);
-        table([
+        let mut defaults = table([
             ("data_dir", text(&self.data_dir)),
             ("warden_socket", text(&self.warden_socket())),
             ("files", files.into()),
-        ])
+        ]);
+        self.tell_address(&mut defaults, "host", Value::String);
+        defaults
+    }
+
+    fn tell_address(&self, table: &mut Table, key: &str, value: impl FnOnce(String) -> Value) {
+        if let Some(address) = self.reachable_address() {
+            table.insert(key.to_owned(), value(address.to_string()));
+        }
+    }
+
+    pub(crate) fn service_gateway_defaults(&self) -> Table {
+        table([("data_dir", text(&self.data_dir.join("service-gateway")))])
+    }
+
+    pub(crate) fn service_node_defaults(&self) -> Table {
+        let mut defaults = table([
+            ("data_dir", text(&self.service_node_dir())),
+            ("stacks_dir", text(&self.stacks_dir())),
+            ("warden_socket", text(&self.warden_socket())),
+        ]);
+        self.tell_address(&mut defaults, "advertise_host", Value::String);
+        defaults
     }
 
     pub(crate) fn stager_defaults(&self) -> Table {

@@ -7,6 +7,7 @@ mod defaults;
 mod down;
 mod leftovers;
 mod preflight;
+mod prepare;
 mod process;
 mod roles;
 mod secrets;
@@ -35,6 +36,8 @@ enum Command {
     /// Build, list, show and delete stacks: the base images that apps are staged and run on
     #[command(subcommand)]
     Stack(stack::Command),
+    /// Make the directories, buildpacks and warden's configuration that the roles of this host need (as root)
+    Prepare(prepare::Arguments),
     /// Run some roles, or one, in this process: for several machines, under a service manager
     Run(roles::Arguments),
     /// Ask every component of the platform where it is, how long it runs, and whether it is well
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Up(arguments) => up::run(arguments),
         Command::Down(arguments) => down::run(arguments),
         Command::Stack(command) => stack::run(command),
+        Command::Prepare(arguments) => prepare::run(arguments),
         Command::Run(arguments) => roles::run(arguments),
         Command::Status(arguments) => status::run(arguments),
         Command::Config { config, data_dir } => config::print(config.as_deref(), data_dir.as_deref()),

@@ -28,17 +28,7 @@ pub(crate) fn check(config: &Config) -> Result<Ready> {
         bail!("`cupola up` starts warden, which makes containers: run it as root (sudo cupola up)");
     }
     let platform = &config.platform;
-    let user =
-        User::from_name(&platform.user).with_context(|| format!("cannot look user {} up", platform.user))?;
-    let Some(user) = user else {
-        bail!(
-            "user {0} does not exist; make it with `useradd --system --user-group --home-dir /nonexistent --shell /usr/sbin/nologin {0}`",
-            platform.user
-        )
-    };
-    if user.uid.is_root() {
-        bail!("user = \"{}\" is root: the roles must run as somebody without privilege", platform.user);
-    }
+    let user = user(&platform.user)?;
     let socket = platform.warden_socket();
     if socket.as_os_str().len() > LONGEST_SOCKET {
         bail!(
@@ -53,11 +43,27 @@ pub(crate) fn check(config: &Config) -> Result<Ready> {
     let nats_server = config.owns_bus().then(|| require("nats-server", "nats-server")).transpose()?;
     port_is_free(platform.listen, platform.router_port, "router", "--router-port")?;
     port_is_free(platform.listen, platform.api_port, "API", "--api-port")?;
+    let gateway = config.service_gateway.listen;
+    port_is_free(gateway.ip(), gateway.port(), "service gateway", "listen in [service_gateway]")?;
     if nats_server.is_some() {
         port_is_free(Ipv4Addr::LOCALHOST.into(), platform.nats_port, "NATS server", "--nats-port")?;
     }
     stack_exists(config)?;
     Ok(Ready { user, nats_server, warden })
+}
+
+/// The user that the roles run as.
+pub(crate) fn user(name: &str) -> Result<User> {
+    let user = User::from_name(name).with_context(|| format!("cannot look user {name} up"))?;
+    let Some(user) = user else {
+        bail!(
+            "user {name} does not exist; make it with `useradd --system --user-group --home-dir /nonexistent --shell /usr/sbin/nologin {name}`"
+        )
+    };
+    if user.uid.is_root() {
+        bail!("user = \"{name}\" is root: the roles must run as somebody without privilege");
+    }
+    Ok(user)
 }
 
 fn stack_exists(config: &Config) -> Result<()> {

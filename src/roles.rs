@@ -8,7 +8,7 @@ use nix::{
     sys::{prctl::set_pdeathsig, signal::Signal},
     unistd::geteuid,
 };
-use std::{fmt::Write as _, fs, future::Future, io::IsTerminal, net::SocketAddr, time::Duration};
+use std::{fmt::Write as _, fs, future::Future, io::IsTerminal, net::SocketAddr, path::Path, time::Duration};
 use tokio::{
     signal::unix::{SignalKind, signal},
     task::JoinSet,
@@ -46,11 +46,23 @@ enum Role {
     Stager,
     /// Keeps the wanted number of instances alive
     HealthManager,
+    /// The service broker of the platform's own PostgreSQL and Redis
+    ServiceGateway,
+    /// Runs service instances
+    ServiceNode,
 }
 
 /// In the order of their start: the router serves before there is anything to route to, and the health
 /// manager judges only what is there.
-const ALL: [Role; 5] = [Role::Router, Role::Controller, Role::Stager, Role::Dea, Role::HealthManager];
+const ALL: [Role; 7] = [
+    Role::Router,
+    Role::Controller,
+    Role::ServiceGateway,
+    Role::ServiceNode,
+    Role::Stager,
+    Role::Dea,
+    Role::HealthManager,
+];
 
 /// Runs the command.
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
@@ -72,12 +84,13 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         .with_ansi(std::io::stderr().is_terminal())
         .init();
     let config = Config::load(&arguments.overrides)?;
+    let marker = arguments.all.then(|| config.platform.ready_marker());
     let roles = if arguments.all { ALL.to_vec() } else { arguments.roles };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let result = runtime.block_on(serve(config, &roles));
+    let result = runtime.block_on(serve(config, &roles, marker.as_deref()));
     // A blocking task that hangs must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
@@ -85,15 +98,18 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
 
 type Runs = JoinSet<(&'static str, Result<()>)>;
 
-async fn serve(config: Config, roles: &[Role]) -> Result<()> {
+async fn serve(config: Config, roles: &[Role], marker: Option<&Path>) -> Result<()> {
+    reachable(&config, roles)?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot receive SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot receive SIGINT")?;
     let bus = Bus::connect(&config.bus, "cupola").await?;
     let shutdown = CancellationToken::new();
-    let marker = config.platform.ready_marker();
     let mut runs = Runs::new();
     let said = bind(config, roles, &bus, &shutdown, &mut runs).await?;
-    fs::write(&marker, said).with_context(|| format!("cannot write {}", marker.display()))?;
+    tracing::info!("ready\n{}", said.trim_end());
+    if let Some(marker) = marker {
+        fs::write(marker, said).with_context(|| format!("cannot write {}", marker.display()))?;
+    }
     let first = tokio::select! {
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
@@ -113,8 +129,39 @@ async fn serve(config: Config, roles: &[Role]) -> Result<()> {
             .get_or_insert_with(|| anyhow::anyhow!("the roles have not ended within {} s", GRACE.as_secs()));
     }
     let _ = bus.flush().await;
-    let _ = fs::remove_file(&marker);
+    if let Some(marker) = marker {
+        let _ = fs::remove_file(marker);
+    }
     failure.map_or(Ok(()), Err)
+}
+
+/// On several hosts, a role that others call has to say an address that they reach: loopback would lead each of them
+/// to itself.
+fn reachable(config: &Config, roles: &[Role]) -> Result<()> {
+    let (platform, bus) = (&config.platform, &config.bus);
+    let local =
+        |server: &String| ["127.", "localhost", "[::1]"].iter().any(|own| host_of(server).starts_with(own));
+    if bus.servers.iter().all(local) || platform.reachable_address().is_some() {
+        return Ok(());
+    }
+    let called = |role: &&Role| matches!(role, Role::Controller | Role::Router | Role::Dea);
+    let told = |role: &Role| match role {
+        Role::Dea => config.dea.host.is_some(),
+        Role::Controller => config.controller.advertise_host.is_some(),
+        _ => !config.router.advertised_hosts.is_empty(),
+    };
+    if roles.iter().filter(called).all(told) {
+        return Ok(());
+    }
+    bail!(
+        "the NATS servers ({}) are on other hosts, and those could not reach this one: set `address`, above the sections of the configuration, to the address that they reach it by",
+        bus.servers.join(", ")
+    )
+}
+
+/// The host of `nats://host:port`.
+fn host_of(server: &str) -> &str {
+    server.split_once("://").map_or(server, |(_, rest)| rest)
 }
 
 fn what_ended(ended: Result<(&'static str, Result<()>), tokio::task::JoinError>) -> anyhow::Error {
@@ -174,6 +221,21 @@ async fn bind(
                     .context("the health manager cannot start")?;
                 tell_status(&mut said, "health-manager", server.status_addr());
                 spawn(runs, "health-manager", server.run(shutdown.clone()));
+            }
+            Role::ServiceGateway => {
+                let server = services::gateway::bind(config.service_gateway.clone(), bus.clone())
+                    .await
+                    .context("the service gateway cannot start")?;
+                let _ = writeln!(said, "{:<15} listens on http://{}", "service-gateway", server.addr());
+                tell_status(&mut said, "service-gateway", server.status_addr());
+                spawn(runs, "service-gateway", server.run(shutdown.clone()));
+            }
+            Role::ServiceNode => {
+                let server = services::node::bind(config.service_node.clone(), bus.clone())
+                    .await
+                    .context("the service node cannot start")?;
+                tell_status(&mut said, "service-node", server.status_addr());
+                spawn(runs, "service-node", server.run(shutdown.clone()));
             }
         }
     }

@@ -14,7 +14,7 @@ use std::{
 pub(crate) enum Command {
     /// Make a stack from its recipe, unless it is there (as root)
     Build {
-        /// The recipe: `cupola` with every runtime, or `minimal`
+        /// The recipe: `cupola` with every runtime, `minimal`, or `services` with PostgreSQL and Redis
         #[arg(default_value = "cupola")]
         recipe: String,
         /// The same, by another name

@@ -96,8 +96,7 @@ fn bring_up(config: &Config, ready: &Ready, supervisor: &mut Supervisor) -> Resu
     }
     let marker = platform.ready_marker();
     supervisor.start(roles(platform, &ready.user))?;
-    if wait_ready(supervisor, "roles", "controller, router, dea, stager, health-manager", || marker.exists())?
-    {
+    if wait_ready(supervisor, "roles", "every role", || marker.exists())? {
         return Ok(true);
     }
     print!("{}", fs::read_to_string(&marker).unwrap_or_default());
@@ -181,11 +180,13 @@ fn roles(platform: &Platform, user: &User) -> Service {
 }
 
 /// Makes directories, secrets and the files that the children read.
-fn prepare(config: &Config, user: &User) -> Result<()> {
+pub(crate) fn prepare(config: &Config, user: &User) -> Result<()> {
     let platform = &config.platform;
     make_directory(&platform.data_dir, 0o755, None)?;
     make_directory(&platform.run_dir(), 0o755, Some(user))?;
-    for name in ["secrets", "log", "nats", "controller", "router", "dea", "stager"] {
+    for name in
+        ["secrets", "log", "nats", "controller", "router", "dea", "stager", "service-gateway", "service-node"]
+    {
         make_directory(&platform.data_dir.join(name), 0o700, Some(user))?;
     }
     make_directory(&platform.data_dir.join("warden"), 0o700, None)?;

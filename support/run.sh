@@ -41,6 +41,8 @@ step "platform up" up
 step "log in" login
 step "push samples/hello" "$cupola" push hello -p samples/hello
 step "fetch it over HTTP" fetch
+# Last, since everything else works without it: the service node takes it up within seconds.
+step "stack of the services (PostgreSQL, Redis)" "$cupola" stack build services --data-dir "$data"
 summary
 cat <<TXT
 
@@ -50,5 +52,6 @@ The platform runs on. Try next:
   cupola logs hello --recent               what it said
   cupola scale hello -i 3                  three instances; ask again and see who answers
   cupola push mine -p path/to/your/app     python, nodejs, static files, or anything with a Procfile
+  cupola create-service postgresql small db && cupola bind-service hello db && cupola restart hello
   make stop                                end it all; only $data stays
 TXT

@@ -19,7 +19,8 @@ pub struct Config {
     pub password_file: Option<PathBuf>,
     /// Seconds until the first connection is given up. Later losses are retried for ever.
     pub connect_timeout_seconds: u64,
-    /// Seconds between two pings; two that go unanswered mean a lost connection.
+    /// Seconds between two pings; two that go unanswered mean a lost connection. Short: a server whose host died says
+    /// no goodbye, and until it is missed this process hears nothing.
     pub ping_interval_seconds: u64,
 }
 
@@ -30,13 +31,16 @@ impl Default for Config {
             user: None,
             password_file: None,
             connect_timeout_seconds: 10,
-            ping_interval_seconds: 20,
+            ping_interval_seconds: 2,
         }
     }
 }
 
 /// The longest pause between two tries to reconnect.
 const MAX_RECONNECT_PAUSE: Duration = Duration::from_secs(2);
+
+/// How long one server of several may take: one whose host is lost must not keep us from the next.
+const SERVER_LIMIT: Duration = Duration::from_secs(2);
 
 /// A handle to the bus; clones share one connection.
 #[derive(Clone)]
@@ -71,7 +75,7 @@ impl Bus {
         let mut options = ConnectOptions::new()
             .name(name)
             .ping_interval(Duration::from_secs(config.ping_interval_seconds))
-            .connection_timeout(Duration::from_secs(config.connect_timeout_seconds))
+            .connection_timeout(Duration::from_secs(config.connect_timeout_seconds).min(SERVER_LIMIT))
             .reconnect_delay_callback(|attempts| {
                 MAX_RECONNECT_PAUSE.min(Duration::from_millis(50 * attempts.min(1000) as u64))
             })

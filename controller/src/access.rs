@@ -310,6 +310,10 @@ pub enum Kind {
     Droplet,
     /// A route.
     Route,
+    /// A service instance.
+    ServiceInstance,
+    /// A service binding, of an app or a key.
+    ServiceBinding,
     /// A quota of spaces.
     SpaceQuota,
 }
@@ -326,6 +330,8 @@ impl fmt::Display for Kind {
             Self::Build => "Build",
             Self::Droplet => "Droplet",
             Self::Route => "Route",
+            Self::ServiceInstance => "Service instance",
+            Self::ServiceBinding => "Service credential binding",
             Self::SpaceQuota => "Space quota",
         })
     }

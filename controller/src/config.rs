@@ -1,6 +1,6 @@
 //! What can be set.
 
-use crate::Error;
+use crate::{Error, services::ServicesConfig};
 use cupola_protocol::Mebibytes;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -123,6 +123,8 @@ pub struct Config {
     pub shutdown_seconds: u64,
     /// The status page.
     pub status: cupola_status::Config,
+    /// Service brokers.
+    pub services: ServicesConfig,
 }
 
 impl Default for Config {
@@ -185,6 +187,7 @@ impl Default for Config {
             job_seconds: 3600,
             shutdown_seconds: 10,
             status: cupola_status::Config::default(),
+            services: ServicesConfig::default(),
         }
     }
 }
@@ -241,6 +244,9 @@ impl Config {
             if number == 0 {
                 return wrong(key, "must be more than 0");
             }
+        }
+        if let Some((key, reason)) = self.services.wrong() {
+            return wrong(key, reason);
         }
         if self.default_disk_mb > self.max_disk_mb {
             return wrong("default_disk_mb", "must not be more than max_disk_mb");

@@ -8,6 +8,7 @@ use crate::{
     instances::Standings,
     logs::Logs,
     nodes::{Nodes, Stagers},
+    services::Services,
     store::Pool,
 };
 use cupola_bus::Bus;
@@ -55,6 +56,7 @@ pub(crate) struct Context {
     /// Since when.
     pub begun: Instant,
     pub locks: AppLocks,
+    pub services: Services,
     /// One permit per password that is being checked: each takes 19 MiB and a core.
     pub checking: Semaphore,
 }

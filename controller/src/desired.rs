@@ -357,6 +357,7 @@ impl Context {
         let mut env: Vec<_> =
             app.environment().iter().map(|(name, value)| format!("{name}={value}")).collect();
         env.push("CF_PROCESS_TYPE=web".to_owned());
+        let bound = self.bound_to(&app.guid).await?;
         let timeout = app.health_check_timeout.and_then(|seconds| u64::try_from(seconds).ok());
         Ok(dea::Start {
             droplet: app.id(),
@@ -371,7 +372,7 @@ impl Context {
                 "GET",
                 &format!("/internal/droplets/{}", droplet.sha256),
             ),
-            services: Vec::new(),
+            services: bound.services,
             limits: Limits { mem: app.memory(), disk: app.disk(), fds: self.config.fds },
             cc_partition: dea::default_partition(),
             env,
@@ -380,7 +381,7 @@ impl Context {
             health_check_type: Some(app.health_check()),
             health_check_http_endpoint: app.health_check_endpoint.clone(),
             vcap_application: self.vcap_application(app, &uris).await?,
-            egress_network_rules: Vec::new(),
+            egress_network_rules: bound.egress,
             uris,
         })
     }

@@ -10,6 +10,7 @@
 //! - `desired` starts, stops and scales on the bus; `staging` makes droplets; `health` honours the health
 //!   manager's wishes; `announce` tells routers what exists; `logs` keeps the last lines of each app; `files` finds and fetches
 //!   the files of instances
+//! - `services` asks service brokers, and knows what apps get of their bindings
 //! - `package` checks and completes uploads; `manifest` applies manifests; `sweep` removes what nothing names
 
 pub mod access;
@@ -34,6 +35,7 @@ mod placement;
 mod quota;
 mod secrets;
 mod server;
+mod services;
 mod staging;
 mod store;
 mod sweep;
@@ -42,3 +44,4 @@ pub use api::{Endpoint, endpoints};
 pub use config::Config;
 pub use error::Error;
 pub use server::{Server, bind};
+pub use services::ServicesConfig;

@@ -5,6 +5,7 @@ use crate::{
     config::is_label,
     context::{Context, Shared},
     quota,
+    services::PlannedBinding,
     staging::check_lifecycle,
     store::{self, AppRow, DomainRow, SpaceRow},
 };
@@ -32,6 +33,7 @@ struct Plan {
     instances: Option<u32>,
     routes: Vec<RouteParts>,
     unmap: bool,
+    bindings: Vec<PlannedBinding>,
 }
 
 /// Reads a manifest as clients send it.
@@ -50,6 +52,7 @@ impl Context {
         self: &Shared,
         space: &SpaceRow,
         manifest: Manifest,
+        user: &str,
     ) -> Result<(), ApiError> {
         let domains = store::domains(&self.pool).await?;
         let mut plans = Vec::new();
@@ -63,7 +66,7 @@ impl Context {
             plans.push(plan.map_err(|error| error.about(&format!("For application '{name}'")))?);
         }
         for plan in plans {
-            self.carry_out(space, plan).await?;
+            self.carry_out(space, plan, user).await?;
         }
         Ok(())
     }
@@ -121,7 +124,10 @@ impl Context {
         let fits = self.room(&space.guid).await?.check_app(&then).await?;
         fits.map_err(|(owner, exceeded)| quota::refusal(owner, exceeded))?;
         let routes = self.planned_routes(space, &row, &wish, is_new, domains).await?;
-        Ok(Plan { row, is_new, instances: wish.instances, routes, unmap: wish.no_route == Some(true) })
+        let known = (!is_new).then_some(row.guid.as_str());
+        let bindings = self.planned_bindings(space, known, &wish.services).await?;
+        let unmap = wish.no_route == Some(true);
+        Ok(Plan { row, is_new, instances: wish.instances, routes, unmap, bindings })
     }
 
     async fn planned_routes(
@@ -185,8 +191,8 @@ impl Context {
         }
     }
 
-    async fn carry_out(self: &Shared, space: &SpaceRow, plan: Plan) -> Result<(), ApiError> {
-        let Plan { mut row, is_new, instances, routes, unmap } = plan;
+    async fn carry_out(self: &Shared, space: &SpaceRow, plan: Plan, user: &str) -> Result<(), ApiError> {
+        let Plan { mut row, is_new, instances, routes, unmap, bindings } = plan;
         if is_new {
             row.instances = i64::from(instances.unwrap_or(1));
             self.make_app(&row).await?;
@@ -223,7 +229,7 @@ impl Context {
         if changed {
             self.routes_of_app_changed(&row.guid).await?;
         }
-        Ok(())
+        self.bind_planned(&row.guid, bindings, user).await
     }
 
     /// A new app with the platform's defaults; not in the database yet.

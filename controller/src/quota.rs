@@ -54,6 +54,8 @@ pub(crate) enum Exceeded {
     Routes { limit: i64 },
     /// Service instances.
     Services { limit: i64 },
+    /// Service plans that cost something.
+    PaidServices,
 }
 
 /// Whether an app may change from one demand to another beside what all others use.
@@ -141,6 +143,16 @@ pub(crate) fn refusal(owner: Owner, exceeded: Exceeded) -> ApiError {
                 (60_012, "CF-ServiceInstanceSpaceQuotaExceeded"),
             ),
             format!("You have exceeded your {word}'s services limit, which is {limit}: delete one first."),
+        ),
+        Exceeded::PaidServices => (
+            by_owner(
+                (60_007, "CF-ServiceInstanceServicePlanNotAllowed"),
+                (60_013, "CF-ServiceInstanceServicePlanNotAllowedBySpaceQuota"),
+            ),
+            format!(
+                "The service instance cannot be created because paid service plans are not allowed for your {word}: \
+                 take a free plan, or ask for another quota."
+            ),
         ),
     };
     ApiError::new(400, code, title, detail)

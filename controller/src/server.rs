@@ -10,7 +10,9 @@ use crate::{
     instances::Standings,
     logs::Logs,
     nodes::{Nodes, Stagers},
-    secrets, store,
+    secrets,
+    services::{self, Services},
+    store,
 };
 use axum::Router;
 use cupola_bus::{Bus, Subscription};
@@ -19,6 +21,7 @@ use cupola_protocol::{
     controller::{BulkCredentials, BulkCredentialsRequest},
     dea, droplet, health, logs,
     logs::LogLine,
+    services::RegisterBroker,
     staging,
 };
 use cupola_status::{Identity, Page, Questions};
@@ -65,6 +68,7 @@ struct Subscriptions {
     stops: Subscription<health::StopInstance>,
     exits: Subscription<droplet::Exited>,
     bulk: Subscription<BulkCredentialsRequest>,
+    gateways: Subscription<RegisterBroker>,
 }
 
 impl std::fmt::Debug for Subscriptions {
@@ -133,6 +137,7 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
         shutdown: CancellationToken::new(),
         begun: Instant::now(),
         locks: AppLocks::default(),
+        services: Services::new(&config.services),
         checking: Semaphore::new(PASSWORDS_AT_ONCE),
         incoming,
         internal_url,
@@ -199,6 +204,7 @@ async fn subscribe(bus: &Bus) -> Result<Subscriptions, cupola_bus::Error> {
         stops: bus.subscribe_group(health::CONTROLLER_QUEUE).await?,
         exits: bus.subscribe_group(health::CONTROLLER_QUEUE).await?,
         bulk: bus.subscribe_group(health::CONTROLLER_QUEUE).await?,
+        gateways: bus.subscribe_group(health::CONTROLLER_QUEUE).await?,
     };
     bus.flush().await?;
     // Whoever is there already speaks now rather than in a few seconds.
@@ -235,6 +241,7 @@ impl Server {
             async move { context.forget_now_and_then().await }
         });
         context.tasks.spawn(figures::answer(context.clone(), questions));
+        context.tasks.spawn(services::work(context.clone()));
         context.tasks.spawn(hear(context.clone(), subscriptions));
         tracing::info!(%address, "the controller serves");
         let serve = axum::serve(listener, router).with_graceful_shutdown({
@@ -290,6 +297,9 @@ async fn hear(context: Shared, mut from: Subscriptions) {
                 if let Err(error) = question.reply(&context.bulk).await {
                     tracing::warn!(%error, "could not give the bulk credentials");
                 }
+            }
+            Some(gateway) = from.gateways.next() => {
+                context.tasks.clone().spawn(services::take_gateway(context.clone(), gateway));
             }
             else => return,
         }

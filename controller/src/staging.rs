@@ -240,11 +240,12 @@ impl Context {
             app.environment().iter().map(|(name, value)| format!("{name}={value}")).collect();
         environment.push(format!("CF_STACK={}", build.stack));
         let cache = format!("/internal/caches/{}", app.guid);
+        let bound = self.bound_to(&app.guid).await?;
         Ok(Start {
             app_id: app.id(),
             task_id: TaskId::new(build.guid.clone()),
             properties: Properties {
-                services: Vec::new(),
+                services: bound.services,
                 environment,
                 meta: Meta { command: app.command.clone() },
                 buildpack: store::names(&build.buildpacks).into_iter().next(),
@@ -259,7 +260,7 @@ impl Context {
             disk_limit: store::mebibytes(build.disk_mb),
             app_disk_limit: Some(app.disk()),
             timeout: Some(self.config.staging_timeout_seconds),
-            egress_network_rules: Vec::new(),
+            egress_network_rules: bound.egress,
         })
     }
 

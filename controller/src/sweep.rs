@@ -29,8 +29,8 @@ impl Context {
         for package in &packages {
             sha1s.extend(store::package_files(&self.pool, &package.guid).await?);
         }
-        // Packages, builds, droplets, destinations and crashes go with it.
-        store::delete(&self.pool, "apps", &app.guid).await?;
+        // Packages, builds, droplets, destinations and crashes go with it, and so do bindings: brokers hear of it later.
+        self.delete_app_row(&app.guid).await?;
         drop(lock);
         self.stop_instances(&app.id(), None, None).await?;
         self.bus.publish(&staging::Stop { app_id: app.id() }).await?;

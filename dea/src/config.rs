@@ -46,8 +46,8 @@ pub struct Config {
     pub max_cpu_shares: u64,
     /// Processes and threads of an instance.
     pub processes: u64,
-    /// What instances may reach when the controller does not say. Hosts, neighbours and link-local addresses
-    /// stay closed: the warden sees to that.
+    /// What every instance may reach, beside what the controller says of one: its services. Hosts, neighbours and
+    /// link-local addresses stay closed: the warden sees to that.
     pub egress: Vec<EgressRule>,
     /// Lines that an instance may log per second; the rest is dropped and counted.
     pub log_lines_per_second: u32,

@@ -200,7 +200,12 @@ impl Actual {
             let gone: Vec<InstanceId> =
                 self.instances.iter().filter(|(_, seen)| seen.dea == dea).map(|(id, _)| id.clone()).collect();
             for id in gone {
+                let slot = self.instances.get(&id).map(|seen| slot_of(&seen.beat));
                 self.remove(&id, now);
+                // The agent's own grace is over: what was on it is started elsewhere at once, unless it is there already.
+                if let Some(slot) = slot.filter(|slot| self.vacated.contains_key(slot)) {
+                    self.moved.insert(slot, now);
+                }
             }
         }
         let memory = config.crash_memory();

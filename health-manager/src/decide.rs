@@ -3,7 +3,7 @@
 //! The rules are HM9000's (its analyzer and sender), in this order for each app:
 //!
 //! 1. A desired index without any instance is started after a grace period; at once when its instance went
-//!    with its agent.
+//!    with its agent, which said so or was silent for too long.
 //! 2. A desired index with crashed instances only is started at once for the first crashes, then ever later.
 //!    While nothing of the app lives, only its first index is tried.
 //! 3. An evacuating instance is replaced at once, and stopped when its replacement runs.

@@ -166,7 +166,7 @@ pub struct Start {
     /// The controller's part of VCAP_APPLICATION.
     #[serde(default)]
     pub vcap_application: serde_json::Map<String, serde_json::Value>,
-    /// What the instance may reach; empty means the node's default.
+    /// What the instance may reach beside the node's default: its services.
     #[serde(default)]
     pub egress_network_rules: Vec<EgressRule>,
 }

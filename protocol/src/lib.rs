@@ -5,9 +5,10 @@
 //! - [`message`]: what a message on the bus is, and [`Subject`]
 //! - [`dea`], [`droplet`], [`staging`], [`router`], [`health`], [`component`], [`logs`], [`controller`]: one
 //!   module per conversation; each spells its own subjects, and nobody else spells any
-//! - [`lease`]: who of several acts, in JetStream's key-value store
 //! - [`services`], [`osb`]: service nodes on the bus, and the Open Service Broker API
+//! - [`lease`]: who of several acts, in JetStream's key-value store
 //! - [`api`]: the HTTP API's types, shared by the controller and its clients
+//! - [`vcap`]: what apps are told of their services
 //! - [`warden`]: frames and messages of the warden socket
 //!
 //! Every message has a golden JSON file in `tests/golden/`: the historic Cloud Foundry components' field names
@@ -28,6 +29,7 @@ pub mod router;
 pub mod services;
 pub mod size;
 pub mod staging;
+pub mod vcap;
 pub mod warden;
 
 pub use ids::{

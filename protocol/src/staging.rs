@@ -72,7 +72,7 @@ pub struct Start {
     /// Seconds until staging is given up; the stager's own limit when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u64>,
-    /// What the container may reach; empty means the stager's default.
+    /// What the container may reach beside the stager's default: the app's services.
     #[serde(default)]
     pub egress_network_rules: Vec<crate::dea::EgressRule>,
 }

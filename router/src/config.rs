@@ -54,6 +54,9 @@ pub struct Config {
     pub stall_seconds: u64,
     /// Seconds until a connection to an endpoint is given up.
     pub connect_timeout_seconds: u64,
+    /// Seconds for which an endpoint's kernel may leave what was sent to it unacknowledged: then its host is lost, and
+    /// a request that can be repeated goes to another.
+    pub unacknowledged_seconds: u64,
     /// Seconds after which no further endpoint is tried for one request.
     pub retry_budget_seconds: u64,
     /// Seconds from the end of a request to the head of its answer.
@@ -105,7 +108,9 @@ impl Default for Config {
             head_timeout_seconds: 15,
             client_idle_seconds: 120,
             stall_seconds: 60,
-            connect_timeout_seconds: 5,
+            // One lost packet is repeated after a second.
+            connect_timeout_seconds: 2,
+            unacknowledged_seconds: 3,
             retry_budget_seconds: 15,
             answer_timeout_seconds: 60,
             stream_idle_seconds: 900,
@@ -141,6 +146,7 @@ impl Config {
             ("client_idle_seconds", self.client_idle_seconds),
             ("stall_seconds", self.stall_seconds),
             ("connect_timeout_seconds", self.connect_timeout_seconds),
+            ("unacknowledged_seconds", self.unacknowledged_seconds),
             ("retry_budget_seconds", self.retry_budget_seconds),
             ("answer_timeout_seconds", self.answer_timeout_seconds),
             ("stream_idle_seconds", self.stream_idle_seconds),

@@ -50,7 +50,8 @@ pub struct Config {
     pub ca_bundle: Option<PathBuf>,
     /// Variables that every staging gets, such as the address of a package index. An app's own win.
     pub environment: BTreeMap<String, String>,
-    /// What stagings may reach when their request does not say. What the warden denies stays denied.
+    /// What every staging may reach, beside what its request says: the app's services. What the warden denies stays
+    /// denied.
     pub egress: Vec<EgressRule>,
     /// The status page.
     pub status: cupola_status::Config,

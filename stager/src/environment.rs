@@ -1,8 +1,8 @@
 //! The variables of a staging container.
 
 use crate::Config;
-use cupola_protocol::{Mebibytes, staging::Start};
-use serde_json::{Map, Value, json};
+use cupola_protocol::{Mebibytes, staging::Start, vcap};
+use serde_json::Value;
 use std::{collections::BTreeMap, time::Duration};
 
 /// Where the operator's certificates lie in the container.
@@ -22,10 +22,6 @@ const CA_VARIABLES: [&str; 7] = [
 /// Where programs are, unless the developer says more: servers such as nginx are in sbin.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What a bound service shows to its app; everything else stays with the platform.
-const SERVICE_FIELDS: [&str; 7] =
-    ["name", "label", "tags", "plan", "plan_option", "credentials", "syslog_drain_url"];
-
 /// All variables as `NAME=value`. The operator's come first, then the developer's, then those of the platform, and
 /// each may replace one before it.
 pub(crate) fn variables(
@@ -43,8 +39,8 @@ pub(crate) fn variables(
         CA_VARIABLES.iter().for_each(|name| set(name, CA_BUNDLE.into()));
     }
     config.environment.iter().for_each(|(name, value)| set(name, value.clone()));
-    let services = services(&request.properties.services);
-    if let Some(url) = database_url(&services) {
+    let bound = &request.properties.services;
+    if let Some(url) = vcap::database_url(bound) {
         set("DATABASE_URL", url);
     }
     of_developer(request).for_each(|(name, value)| set(name, value.to_owned()));
@@ -56,7 +52,7 @@ pub(crate) fn variables(
     set("MEMORY_LIMIT", format!("{}m", memory.0));
     set("STAGING_TIMEOUT", limit.as_secs().to_string());
     set("VCAP_APPLICATION", Value::Object(request.properties.vcap_application.clone()).to_string());
-    set("VCAP_SERVICES", Value::Object(services).to_string());
+    set("VCAP_SERVICES", Value::Object(vcap::services(bound)).to_string());
     variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
 }
 
@@ -69,40 +65,11 @@ pub(crate) fn of_developer(request: &Start) -> impl Iterator<Item = (&str, &str)
     })
 }
 
-/// VCAP_SERVICES: bound services by label.
-fn services(bound: &[Value]) -> Map<String, Value> {
-    let mut by_label = Map::new();
-    for service in bound {
-        let shown: Map<_, _> = SERVICE_FIELDS
-            .iter()
-            .filter_map(|field| Some(((*field).to_owned(), service.get(*field)?.clone())))
-            .collect();
-        let label = service.get("label").and_then(Value::as_str).unwrap_or("user-provided").to_owned();
-        if let Value::Array(others) = by_label.entry(label).or_insert_with(|| json!([])) {
-            others.push(Value::Object(shown));
-        }
-    }
-    by_label
-}
-
-/// DATABASE_URL: the address of the first relational database, with the scheme that its adapter is called by.
-fn database_url(services: &Map<String, Value>) -> Option<String> {
-    let all = services.values().filter_map(Value::as_array).flatten();
-    all.filter_map(|service| service.get("credentials")?.get("uri")?.as_str()).find_map(|uri| {
-        let (scheme, rest) = uri.split_once("://")?;
-        let adapter = match scheme {
-            "mysql" | "mysql2" => "mysql2",
-            "postgres" | "postgresql" => "postgres",
-            _ => return None,
-        };
-        Some(format!("{adapter}://{rest}"))
-    })
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
     use cupola_protocol::staging::{Meta, Properties};
+    use serde_json::{Map, json};
 
     pub(crate) fn request() -> Start {
         Start {

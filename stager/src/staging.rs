@@ -107,13 +107,10 @@ impl Staging {
         let stack = stack.map_err(|error| Failure::StackMissing(error.to_string()))?;
         let limits = self.limits();
         let handle = format!("{}{}", self.tools.handle_prefix, self.request.task_id);
-        let egress = match &self.request.egress_network_rules {
-            rules if rules.is_empty() => &self.tools.config.egress,
-            rules => rules,
-        };
+        let egress = [self.tools.config.egress.as_slice(), &self.request.egress_network_rules].concat();
         // Never given up half-way: what was begun must be known, to be destroyed.
         let container =
-            Container::create(self.tools.warden.clone(), handle, &stack.path, &limits, egress).await?;
+            Container::create(self.tools.warden.clone(), handle, &stack.path, &limits, &egress).await?;
         reply::answer(incoming, reply::begun(&self.request)).await;
         let result = self.limited(self.work(&container, named)).await;
         if let Ok(outcome) = &result {

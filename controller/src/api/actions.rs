@@ -111,7 +111,7 @@ async fn apply_manifest(
     body: Bytes,
 ) -> Result<(StatusCode, HeaderMap), ApiError> {
     let space = space(&context, &guid).await?;
-    context.apply_manifest(&space, manifest::parse(&body)?).await?;
+    context.apply_manifest(&space, manifest::parse(&body)?, user.guid()).await?;
     jobs::done(&context, &user, &base, "space.apply_manifest").await
 }
 

@@ -178,7 +178,7 @@ async fn env(State(context): State<Shared>, Path(guid): Path<String>) -> Result<
     let application = context.vcap_application(&row, &uris).await?;
     Ok(Json(AppEnv {
         environment_variables: row.environment(),
-        system_env_json: Map::from_iter([("VCAP_SERVICES".to_owned(), Value::Object(Map::new()))]),
+        system_env_json: context.bound_to(&guid).await?.environment(),
         application_env_json: Map::from_iter([("VCAP_APPLICATION".to_owned(), Value::Object(application))]),
         ..AppEnv::default()
     }))

@@ -34,11 +34,6 @@ pub(super) fn routes() -> Endpoints {
         )
         .get("/v3/processes/{guid}/sidecars", Access::On(Kind::Process, Action::ReadSpace), none)
         .get("/v3/security_groups", Access::User, none)
-        .get("/v3/service_brokers", Access::User, none)
-        .get("/v3/service_credential_bindings", Access::User, none)
-        .get("/v3/service_instances", Access::User, none)
-        .get("/v3/service_offerings", Access::User, none)
-        .get("/v3/service_plans", Access::User, none)
         .get("/v3/service_route_bindings", Access::User, none)
         .get(
             "/v3/spaces/{guid}/relationships/isolation_segment",

@@ -1,4 +1,5 @@
-//! Jobs. Ours are done before they are answered: what takes long (staging, placing) has resources of its own.
+//! Jobs. Most of ours are done before they are answered; those of service brokers go on. What else takes long (staging,
+//! placing) has resources of its own.
 
 use super::{ApiError, endpoints::Endpoints, input::Base};
 use crate::{
@@ -31,7 +32,12 @@ async fn show(
     }
     Ok(Json(Job {
         links: [("self".to_owned(), Link::get(base.url(&format!("/v3/jobs/{}", row.guid))))].into(),
-        state: if row.state == "COMPLETE" { JobStatus::Complete } else { JobStatus::Failed },
+        state: match row.state.as_str() {
+            "COMPLETE" => JobStatus::Complete,
+            "PROCESSING" => JobStatus::Processing,
+            "POLLING" => JobStatus::Polling,
+            _ => JobStatus::Failed,
+        },
         errors: serde_json::from_str(&row.errors).unwrap_or_default(),
         warnings: Vec::new(),
         guid: row.guid,
@@ -49,9 +55,14 @@ pub(super) async fn done(
     operation: &str,
 ) -> Result<(StatusCode, HeaderMap), ApiError> {
     let guid = store::insert_done_job(&context.pool, operation, user.guid()).await?;
+    Ok(accepted(base, &guid))
+}
+
+/// The answer to a request that goes on as a job.
+pub(super) fn accepted(base: &Base, guid: &str) -> (StatusCode, HeaderMap) {
     let mut headers = HeaderMap::new();
     if let Ok(location) = HeaderValue::try_from(base.url(&format!("/v3/jobs/{guid}"))) {
         headers.insert(header::LOCATION, location);
     }
-    Ok((StatusCode::ACCEPTED, headers))
+    (StatusCode::ACCEPTED, headers)
 }

@@ -23,6 +23,7 @@ mod quotas;
 mod roles;
 mod root;
 mod routes;
+mod services;
 mod space_quotas;
 mod tenancy;
 mod uaa;
@@ -31,6 +32,7 @@ mod users;
 
 pub use endpoints::Endpoint;
 pub(crate) use error::ApiError;
+pub(crate) use tenancy::check_name;
 
 use crate::context::Shared;
 use axum::{
@@ -68,6 +70,7 @@ fn all() -> Endpoints {
         .merge(routes::routes())
         .merge(jobs::routes())
         .merge(platform::routes())
+        .merge(services::routes())
         .merge(empty::routes())
         .merge(log_cache::routes())
         .merge(bulk::routes())

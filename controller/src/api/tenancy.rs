@@ -139,7 +139,7 @@ async fn organization(
 }
 
 /// A name that people give: not blank, not endless, without control characters.
-pub(super) fn check_name(name: &str) -> Result<(), ApiError> {
+pub(crate) fn check_name(name: &str) -> Result<(), ApiError> {
     if name.trim().is_empty() || name.chars().count() > 255 || name.chars().any(char::is_control) {
         return Err(ApiError::unprocessable("Name must be 1 to 255 characters, and not all of them blank."));
     }
@@ -364,6 +364,7 @@ async fn empty_space(context: &Shared, guid: &str) -> Result<(), ApiError> {
     for app in &apps {
         context.delete_app(app).await?;
     }
+    context.delete_services_of_space(guid).await?;
     sqlx::query("DELETE FROM routes WHERE space_guid = $1").bind(guid).execute(&context.pool).await?;
     store::delete(&context.pool, "spaces", guid).await?;
     context.routes_changed.notify_one();

@@ -38,6 +38,12 @@ pub(crate) enum Seen {
     Users,
     /// A table of roles.
     Roles,
+    /// A table with a column `instance_guid`.
+    OfServiceInstances,
+    /// The service plans.
+    ServicePlans,
+    /// The service offerings: those with a plan that is seen.
+    ServiceOfferings,
     /// The table of organizations' quotas.
     OrganizationQuotas,
     /// The table of spaces' quotas.
@@ -82,7 +88,7 @@ impl User {
     }
 
     /// Whether the user sees everything.
-    fn sees_all(&self) -> bool {
+    pub(crate) fn sees_all(&self) -> bool {
         self.held.iter().any(|one| one.role.is_of_platform())
     }
 
@@ -165,6 +171,19 @@ impl User {
                 "))",
             ),
             Seen::Users => ("guid IN (SELECT seen_guid FROM visible_users WHERE user_guid IN (", "))"),
+            Seen::OfServiceInstances => (
+                "instance_guid IN (SELECT service_instances.guid FROM service_instances JOIN visible_spaces \
+                 ON visible_spaces.space_guid = service_instances.space_guid WHERE visible_spaces.user_guid IN (",
+                "))",
+            ),
+            Seen::ServicePlans => {
+                ("guid IN (SELECT plan_guid FROM visible_service_plans WHERE user_guid IN (", "))")
+            }
+            Seen::ServiceOfferings => (
+                "guid IN (SELECT service_plans.offering_guid FROM service_plans JOIN visible_service_plans \
+                 ON visible_service_plans.plan_guid = service_plans.guid WHERE visible_service_plans.user_guid IN (",
+                "))",
+            ),
             Seen::OrganizationQuotas => (
                 "guid IN (SELECT organizations.quota_guid FROM organizations JOIN visible_organizations \
                  ON visible_organizations.organization_guid = organizations.guid \

@@ -88,6 +88,17 @@ pub(crate) async fn place(pool: &Pool, kind: Kind, guid: &str) -> Result<Option<
              JOIN organizations o ON o.guid = s.organization_guid \
              JOIN routes x ON x.space_guid = s.guid WHERE x.guid = $1"
         }
+        Kind::ServiceInstance => {
+            "SELECT s.guid, o.guid, o.suspended FROM spaces s \
+             JOIN organizations o ON o.guid = s.organization_guid \
+             JOIN service_instances x ON x.space_guid = s.guid WHERE x.guid = $1"
+        }
+        Kind::ServiceBinding => {
+            "SELECT s.guid, o.guid, o.suspended FROM spaces s \
+             JOIN organizations o ON o.guid = s.organization_guid \
+             JOIN service_instances i ON i.space_guid = s.guid \
+             JOIN service_bindings x ON x.instance_guid = i.guid WHERE x.guid = $1"
+        }
     };
     let found: Option<(String, String, i64)> =
         sqlx::query_as(statement).bind(guid).fetch_optional(pool).await?;

@@ -9,6 +9,7 @@ mod open;
 mod quotas;
 mod routes;
 mod rows;
+mod services;
 mod totals;
 mod users;
 
@@ -19,6 +20,7 @@ pub(crate) use open::open;
 pub(crate) use quotas::*;
 pub(crate) use routes::*;
 pub(crate) use rows::*;
+pub(crate) use services::*;
 pub(crate) use totals::*;
 pub(crate) use users::*;
 

@@ -159,6 +159,26 @@ impl Room {
         .await
     }
 
+    /// Whether there may be one more service instance that a broker makes; `paid` when its plan costs something.
+    pub(crate) async fn check_service(&mut self, paid: bool) -> Result<std::result::Result<(), Lacking>> {
+        if let Some((owner, _)) = self.quotas.iter().find(|(_, quota)| paid && quota.paid_services == 0) {
+            return Ok(Err((*owner, Exceeded::PaidServices)));
+        }
+        self.check_one_more(
+            "SELECT COUNT(*) FROM service_instances JOIN spaces ON spaces.guid = service_instances.space_guid \
+             WHERE service_instances.kind = 'managed' AND spaces.organization_guid = $1",
+            "SELECT COUNT(*) FROM service_instances WHERE kind = 'managed' AND space_guid = $1",
+            |quota| quota.total_services,
+            |limit| Exceeded::Services { limit },
+        )
+        .await
+    }
+
+    /// The transaction, for whatever else belongs to it.
+    pub(crate) fn into_change(self) -> Transaction<'static, Db> {
+        self.transaction
+    }
+
     /// Makes a route, in the room that was found for it.
     pub(crate) async fn insert_route(&mut self, host: &str, path: &str, domain: &str) -> Result<RouteRow> {
         sqlx::query_as("INSERT INTO routes VALUES ($1, $2, $3, $4, $5, $6, $6) RETURNING *")

@@ -243,7 +243,7 @@ pub(crate) async fn insert_done_job(pool: &Pool, operation: &str, user: &str) ->
 
 /// Forgets jobs that ended before a time.
 pub(crate) async fn forget_jobs(pool: &Pool, before: &str) -> Result<u64> {
-    Ok(sqlx::query("DELETE FROM jobs WHERE updated_at < $1")
+    Ok(sqlx::query("DELETE FROM jobs WHERE updated_at < $1 AND state IN ('COMPLETE', 'FAILED')")
         .bind(before)
         .execute(pool)
         .await?

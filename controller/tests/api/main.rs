@@ -3,13 +3,16 @@
 
 mod acting;
 mod bits;
+mod broker;
 mod fakes;
 mod files;
 mod login;
+mod orphans;
 mod platform;
 mod push;
 mod recovery;
 mod refusals;
+mod services;
 
 /// Where the rows are.
 const ON_POSTGRES: bool = false;

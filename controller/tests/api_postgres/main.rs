@@ -4,10 +4,14 @@
 mod acting;
 #[path = "../api/bits.rs"]
 mod bits;
+#[path = "../api/broker.rs"]
+mod broker;
 #[path = "../api/fakes.rs"]
 mod fakes;
 #[path = "../api/login.rs"]
 mod login;
+#[path = "../api/orphans.rs"]
+mod orphans;
 #[path = "../api/platform.rs"]
 mod platform;
 #[path = "../api/push.rs"]
@@ -16,6 +20,8 @@ mod push;
 mod recovery;
 #[path = "../api/refusals.rs"]
 mod refusals;
+#[path = "../api/services.rs"]
+mod services;
 
 /// Where the rows are.
 const ON_POSTGRES: bool = true;

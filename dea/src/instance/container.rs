@@ -110,11 +110,7 @@ pub(crate) async fn prepare(node: &Node, record: &Record, droplet: &Path) -> Res
 /// Opens the network: one port in, the allowed destinations out.
 async fn connect(node: &Node, record: &Record, handle: &str) -> Result<Address, Exit> {
     let step = "connect the container to the network";
-    let rules = match record.message.egress_network_rules.as_slice() {
-        [] => &node.config.egress,
-        rules => rules,
-    };
-    for rule in rules {
+    for rule in node.config.egress.iter().chain(&record.message.egress_network_rules) {
         for request in egress::requests(handle, rule).map_err(|error| failed(step, &error))? {
             node.warden.net_out(request).await.map_err(|error| failed(step, &error))?;
         }

@@ -1,7 +1,7 @@
 //! What a process gets to know. Everything goes as environment of the job, never as text into a script.
 
 use super::{Address, Record};
-use cupola_protocol::dea::Start;
+use cupola_protocol::{dea::Start, vcap};
 use serde_json::{Map, Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -39,7 +39,7 @@ pub(crate) fn environment(record: &Record, address: &Address, command: &str) -> 
         ("LANG", "en_US.UTF-8".to_owned()),
         ("MEMORY_LIMIT", format!("{}m", message.limits.mem.0)),
     ];
-    if let Some(url) = database_url(&message.services) {
+    if let Some(url) = vcap::database_url(&message.services) {
         pairs.push(("DATABASE_URL", url));
     }
     let own = |pairs: Vec<(&str, String)>| {
@@ -53,7 +53,7 @@ pub(crate) fn environment(record: &Record, address: &Address, command: &str) -> 
     environment.extend(user.cloned());
     environment.extend(own(vec![
         ("VCAP_APPLICATION", vcap_application(record, inside).to_string()),
-        ("VCAP_SERVICES", vcap_services(&message.services).to_string()),
+        ("VCAP_SERVICES", Value::Object(vcap::services(&message.services)).to_string()),
         ("VCAP_APP_HOST", "0.0.0.0".to_owned()),
         ("VCAP_APP_PORT", inside.to_string()),
         ("PORT", inside.to_string()),
@@ -110,34 +110,6 @@ fn default_application(message: &Start) -> Map<String, Value> {
         Value::Object(defaults) => defaults,
         _ => Map::new(),
     }
-}
-
-/// Bound services by label.
-fn vcap_services(services: &[Value]) -> Value {
-    let mut by_label: Map<String, Value> = Map::new();
-    for service in services {
-        let label = service.get("label").and_then(Value::as_str).unwrap_or("user-provided");
-        let of_label = by_label.entry(label).or_insert_with(|| Value::Array(Vec::new()));
-        if let Value::Array(list) = of_label {
-            list.push(service.clone());
-        }
-    }
-    Value::Object(by_label)
-}
-
-/// Address of the first relational database among the services, with the schemes that Rails expects.
-fn database_url(services: &[Value]) -> Option<String> {
-    services.iter().find_map(|service| {
-        let uri = service.get("credentials")?.get("uri")?.as_str()?;
-        let (scheme, rest) = uri.split_once("://")?;
-        let scheme = match scheme {
-            "mysql" | "mysql2" => "mysql2",
-            "postgres" | "postgresql" => "postgres",
-            "db2" | "informix" => "ibmdb",
-            _ => return None,
-        };
-        Some(format!("{scheme}://{rest}"))
-    })
 }
 
 #[cfg(test)]

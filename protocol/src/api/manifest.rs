@@ -76,6 +76,9 @@ pub struct ManifestApp {
     /// Seconds until an instance must be healthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u64>,
+    /// Service instances that the app is bound to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<ManifestService>,
     /// The same for each process type; ours have `web`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub processes: Option<Vec<ManifestProcess>>,
@@ -115,6 +118,34 @@ pub struct ManifestProcess {
     /// As in [`ManifestApp`].
     #[serde(flatten)]
     pub other: BTreeMap<String, Value>,
+}
+
+/// A service instance that an app of a manifest is bound to: its name, or more.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ManifestService {
+    /// Its name.
+    Name(String),
+    /// Its name, and how it is bound.
+    Detailed {
+        /// Its name.
+        name: String,
+        /// What its broker should know.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parameters: Option<serde_json::Map<String, Value>>,
+        /// Name of the binding.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        binding_name: Option<String>,
+    },
+}
+
+impl ManifestService {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Name(name) | Self::Detailed { name, .. } => name,
+        }
+    }
 }
 
 /// One route of an app of a manifest.

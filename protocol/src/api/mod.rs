@@ -20,6 +20,8 @@ mod process;
 mod quota;
 mod root;
 mod route;
+mod service;
+mod service_instance;
 mod tenancy;
 mod user;
 
@@ -39,5 +41,7 @@ pub use process::*;
 pub use quota::*;
 pub use root::*;
 pub use route::*;
+pub use service::*;
+pub use service_instance::*;
 pub use tenancy::*;
 pub use user::*;

@@ -30,6 +30,13 @@ pub(crate) enum ReadError {
     Io(io::Error),
 }
 
+impl ReadError {
+    /// Whether the other side's kernel has stopped to acknowledge what it is sent: the whole host is silent.
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(self, ReadError::Io(error) if error.kind() == io::ErrorKind::TimedOut)
+    }
+}
+
 /// Reads once, waiting for at most `idle`. Losing the future loses no byte.
 pub(crate) async fn fill(
     stream: &TcpStream,

@@ -21,6 +21,7 @@ use crate::{
     },
 };
 use bytes::BytesMut;
+use rustix::net::sockopt;
 use std::{
     io,
     net::SocketAddr,
@@ -158,15 +159,17 @@ impl Forward<'_> {
                 Err(Failed::NoAnswer(error)) if !matches!(error, ReadError::Timeout) => {
                     tracing::info!(endpoint = endpoint.address(), %error, reused, "an endpoint closed without an answer");
                     let silent = !self.progress.heard.load(Ordering::Relaxed);
-                    if !reused {
+                    // A kept connection that was closed says nothing about the endpoint: once more, on a new one. One
+                    // that nobody acknowledges says that its host is lost.
+                    let again = reused && !error.is_silence();
+                    if !again {
                         self.avoid(&endpoint);
                     }
-                    if !silent || !request.repeatable() || self.over_budget() || (only && !reused) {
+                    if !silent || !request.repeatable() || self.over_budget() || (only && !again) {
                         break;
                     }
-                    // A kept connection that has died says nothing about the endpoint: once more, on a new one.
-                    fresh = reused;
-                    match reused {
+                    fresh = again;
+                    match again {
                         true => next = Some(endpoint),
                         false => tried.push(endpoint),
                     }
@@ -209,6 +212,9 @@ impl Forward<'_> {
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         stream.set_nodelay(true)?;
+        // A host that lost power says nothing; only its silence tells.
+        let silence = Duration::from_secs(config.unacknowledged_seconds).as_millis();
+        sockopt::set_tcp_user_timeout(&stream, u32::try_from(silence).unwrap_or(u32::MAX))?;
         Ok((stream, false))
     }
 

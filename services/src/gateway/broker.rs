@@ -249,7 +249,10 @@ impl Broker {
         loop {
             let wanted = (instance.engine, instance.plan.as_str(), version.as_deref());
             let over = self.config.allow_over_provisioning;
-            let chosen = lock(&self.nodes).choose(wanted, instance.node.as_ref(), &excluded, over);
+            // The node of an earlier try comes first, known or not: it may have the instance already.
+            let before = instance.node.clone().filter(|node| !excluded.contains(node));
+            let choose = || lock(&self.nodes).choose(wanted, &excluded, over);
+            let chosen = before.map_or_else(choose, Ok);
             let node = match (chosen, refusal) {
                 (Ok(node), _) => node,
                 // What a node says of itself is more than that there is none.

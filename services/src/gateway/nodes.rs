@@ -75,12 +75,10 @@ impl Nodes {
         self.nodes.retain(|_, node| node.in_flight > 0 || now.duration_since(node.heard) < lifetime);
     }
 
-    /// The node with the most room, without those in `excluded`. A `preferred` one that is known wins: it may have the
-    /// instance already.
+    /// The node with the most room, without those in `excluded`.
     pub(crate) fn choose(
         &self,
         (engine, plan, version): (Engine, &str, Option<&str>),
-        preferred: Option<&ServiceNodeId>,
         excluded: &BTreeSet<ServiceNodeId>,
         over_provisioning: bool,
     ) -> Result<ServiceNodeId, NoNode> {
@@ -90,11 +88,6 @@ impl Nodes {
             .filter(|((known, id), _)| *known == engine && !excluded.contains(id))
             .filter_map(|((_, id), node)| Some((id, node.plans.get(plan)?)))
             .collect();
-        if let Some(preferred) = preferred
-            && offers.iter().any(|(id, _)| *id == preferred)
-        {
-            return Ok(preferred.clone());
-        }
         if offers.is_empty() && excluded.is_empty() {
             return Err(NoNode::Plan);
         }
@@ -155,7 +148,7 @@ mod tests {
     const PLAN: (Engine, &str, Option<&str>) = (Engine::Redis, "small", None);
 
     fn choose(nodes: &Nodes) -> Result<String, NoNode> {
-        nodes.choose(PLAN, None, &BTreeSet::new(), false).map(|id| id.to_string())
+        nodes.choose(PLAN, &BTreeSet::new(), false).map(|id| id.to_string())
     }
 
     #[test]
@@ -168,13 +161,11 @@ mod tests {
         nodes.heard(Engine::Postgresql, announce("d", "small", 9), now);
         assert_eq!(choose(&nodes).unwrap(), "b");
         let version =
-            |version| nodes.choose((Engine::Redis, "small", Some(version)), None, &BTreeSet::new(), false);
+            |version| nodes.choose((Engine::Redis, "small", Some(version)), &BTreeSet::new(), false);
         assert_eq!(version("15").unwrap().as_str(), "b");
         assert_eq!(version("9"), Err(NoNode::Version("9".into())));
-        let preferred = ServiceNodeId::from("a");
-        assert_eq!(nodes.choose(PLAN, Some(&preferred), &BTreeSet::new(), false).unwrap(), preferred);
         let excluded = BTreeSet::from(["b".into()]);
-        assert_eq!(nodes.choose(PLAN, None, &excluded, false).unwrap().as_str(), "a");
+        assert_eq!(nodes.choose(PLAN, &excluded, false).unwrap().as_str(), "a");
     }
 
     #[test]
@@ -182,7 +173,7 @@ mod tests {
         let mut nodes = Nodes::default();
         nodes.heard(Engine::Redis, announce("a", "small", 0), Instant::now());
         assert!(choose(&nodes).unwrap_err().to_string().contains("its stack is missing"));
-        assert!(nodes.choose(PLAN, None, &BTreeSet::new(), true).is_ok());
+        assert!(nodes.choose(PLAN, &BTreeSet::new(), true).is_ok());
     }
 
     #[test]
@@ -208,7 +199,7 @@ mod tests {
             let mut in_flight = 0i64;
             for step in steps {
                 match step {
-                    0 => if nodes.choose(PLAN, None, &BTreeSet::new(), false).is_ok() {
+                    0 => if nodes.choose(PLAN, &BTreeSet::new(), false).is_ok() {
                         nodes.begin(Engine::Redis, &id, "small");
                         in_flight += 1;
                     },

@@ -34,6 +34,8 @@ pub(crate) trait Recipe: Send + Sync {
     fn unbind(&self) -> &'static str;
     /// Puts LEVEL into force.
     fn restrict(&self) -> &'static str;
+    /// Gives the disk back of what was deleted; runs with every look at a volume that is too large.
+    fn reclaim(&self) -> &'static str;
     /// Ends the server in peace.
     fn stop(&self) -> &'static str;
     /// Environment of every script.

@@ -326,6 +326,11 @@ impl Task {
             Err(error) => return tracing::warn!(instance = record.name, %error, "cannot measure a volume"),
         };
         let level = Level::of(used, limit, self.level);
+        if level > Level::Free
+            && let Err(error) = self.script("give disk back", self.recipe.reclaim(), vec![]).await
+        {
+            tracing::warn!(instance = record.name, %error, "disk of what was deleted is not given back");
+        }
         if self.level == Some(level) {
             return;
         }

@@ -28,6 +28,9 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use warden_client::Client;
 
+/// Pause between two looks at what keeps the node from making instances: who has just built the stack wants to use it.
+const OBSTACLE_PAUSE: Duration = Duration::from_secs(2);
+
 /// Pause between two tries to find leftovers of an earlier node.
 const SWEEP_PAUSE: Duration = Duration::from_secs(2);
 
@@ -126,10 +129,21 @@ impl Server {
         node.tasks.spawn(sweep(node.clone()));
         let mut tick = interval(seconds(node.config.announce_seconds));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut obstacle = node.obstacle();
+        let mut look = interval(OBSTACLE_PAUSE);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let result = loop {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break Ok(()),
+                _ = look.tick() => {
+                    let now = node.obstacle();
+                    if now != obstacle {
+                        tracing::info!(obstacle = now, "what keeps the node from making instances has changed");
+                        announce_all(&node).await;
+                        obstacle = now;
+                    }
+                }
                 () = node.changed.notified() => announce_all(&node).await,
                 _ = tick.tick() => announce_all(&node).await,
                 question = self.questions.next() => {

@@ -228,7 +228,9 @@ async fn a_full_volume_takes_no_more_until_some_is_deleted() {
     })
     .await;
     assert_eq!(scene.says(database, &sql("SELECT count(*) >= 0 FROM small")).await, "t", "reading goes on");
-    scene.says(database, &sql("SET default_transaction_read_only = off; DROP TABLE t")).await;
+    scene
+        .says(database, &format!("PGOPTIONS='-c default_transaction_read_only=off' {}", sql("DROP TABLE t")))
+        .await;
     eventually(PATIENCE, async || {
         let ran = full(&scene).await;
         if ran.exit_status == Some(0) { Ok(()) } else { Err(format!("{ran:?}")) }

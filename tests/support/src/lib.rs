@@ -7,8 +7,10 @@
 //! - [`Inventory`]: what the kernel holds, before and after: proof that nothing leaked.
 //! - [`Platform`]: a whole platform of the test's own, by `cupola up`.
 //! - [`TempDir`]: a directory that goes away with the test.
+//! - [`cluster`]: a platform on several hosts (program `cluster`).
 //! - [`vm`]: the privileged tests in a virtual machine (program `vm-run`).
 
+pub mod cluster;
 mod eventually;
 mod inventory;
 mod nats;

@@ -101,6 +101,8 @@ impl Platform {
             "data_dir = {data:?}\ndomain = {domain:?}\nrouter_port = {router}\napi_port = {api}\nnats_port = {nats}\n\
              container_network = {CONTAINER_NETWORK:?}\n{extra}\n\
              [warden]\ninstance = {INSTANCE:?}\n\
+             [service_gateway]\nlisten = \"127.0.0.1:0\"\n\
+             [service_node]\nports = {{ start = 27000, count = 100 }}\n\
              [dea]\ndroplet_unused_seconds = 1.0\nclean_seconds = 1.0\n",
             data = directory.join("data"),
         );

@@ -113,6 +113,9 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :'name' A
 SQL
 "#;
 
+// Files of what was dropped, and segments of the log, go with a checkpoint.
+const RECLAIM: &str = r#"exec "$BIN/psql" -X -q -h /tmp -p "$PORT" -U "$ADMIN" -d postgres -c CHECKPOINT"#;
+
 const STOP: &str = r#"exec "$BIN/pg_ctl" -D "$VOLUME/data" stop -m fast -t 30 -s"#;
 
 impl Recipe for Postgresql {
@@ -142,6 +145,9 @@ impl Recipe for Postgresql {
     }
     fn restrict(&self) -> &'static str {
         RESTRICT
+    }
+    fn reclaim(&self) -> &'static str {
+        RECLAIM
     }
     fn stop(&self) -> &'static str {
         STOP

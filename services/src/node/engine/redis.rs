@@ -71,6 +71,11 @@ const RESTRICT: &str = concat!(
     commands!("CONFIG SET maxmemory $memory")
 );
 
+// The file has every write since it was written last; what was deleted goes when it is written anew. That this goes on
+// already is as good.
+const RECLAIM: &str =
+    r#"REDISCLI_AUTH=$ADMIN_PASSWORD redis-cli -s /tmp/redis.sock --user "$ADMIN" bgrewriteaof"#;
+
 const STOP: &str =
     r#"REDISCLI_AUTH=$ADMIN_PASSWORD exec redis-cli -s /tmp/redis.sock --user "$ADMIN" shutdown nosave"#;
 
@@ -101,6 +106,9 @@ impl Recipe for Redis {
     }
     fn restrict(&self) -> &'static str {
         RESTRICT
+    }
+    fn reclaim(&self) -> &'static str {
+        RECLAIM
     }
     fn stop(&self) -> &'static str {
         STOP
