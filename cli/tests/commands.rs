@@ -1,6 +1,8 @@
 //! The commands against a controller that behaves: what they say, what they send, how they end.
 
 mod fake;
+#[path = "commands/tenancy.rs"]
+mod tenancy;
 #[path = "commands/instances.rs"]
 mod instances;
 #[path = "commands/routes.rs"]

@@ -19,12 +19,18 @@ mod orphans;
 mod platform;
 #[path = "../api/push.rs"]
 mod push;
+#[path = "../api/quotas.rs"]
+mod quotas;
 #[path = "../api/recovery.rs"]
 mod recovery;
 #[path = "../api/refusals.rs"]
 mod refusals;
 #[path = "../api/services.rs"]
 mod services;
+#[path = "../api/tenancy/mod.rs"]
+mod tenancy;
+#[path = "../api/users.rs"]
+mod users;
 #[path = "../api/several.rs"]
 mod several;
 
