@@ -145,10 +145,13 @@ pub enum Command {
     /// The platform and the session
     #[command(flatten)]
     Platform(platform::PlatformCommand),
+    /// Organizations and spaces
     #[command(flatten)]
     Organizations(organizations::OrganizationCommand),
+    /// Users and their roles
     #[command(flatten)]
     Users(users::UserCommand),
+    /// Quotas
     #[command(flatten)]
     Quotas(quotas::QuotaCommand),
 }

@@ -1,14 +1,14 @@
 //! The commands against a controller that behaves: what they say, what they send, how they end.
 
 mod fake;
-#[path = "commands/tenancy.rs"]
-mod tenancy;
 #[path = "commands/instances.rs"]
 mod instances;
 #[path = "commands/routes.rs"]
 mod routes;
 #[path = "commands/services.rs"]
 mod services;
+#[path = "commands/tenancy.rs"]
+mod tenancy;
 
 use fake::Fake;
 use std::{

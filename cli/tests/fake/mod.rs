@@ -1,8 +1,8 @@
 //! A controller that behaves: apps, packages, builds and instances go through their states, in memory.
 
-mod tenancy;
 mod resources;
 mod services;
+mod tenancy;
 
 use axum::{
     Json, Router,

@@ -27,12 +27,12 @@ mod recovery;
 mod refusals;
 #[path = "../api/services.rs"]
 mod services;
+#[path = "../api/several.rs"]
+mod several;
 #[path = "../api/tenancy/mod.rs"]
 mod tenancy;
 #[path = "../api/users.rs"]
 mod users;
-#[path = "../api/several.rs"]
-mod several;
 
 /// Where the rows are.
 const ON_POSTGRES: bool = true;
