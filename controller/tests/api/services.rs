@@ -449,11 +449,11 @@ async fn an_app_gets_what_it_is_bound_to() {
     let (status, answer) = p.send(Method::DELETE, &path, Value::Null).await;
     assert_eq!((status.as_u16(), &answer["errors"][0]["code"]), (422, &json!(10006)));
     let detail = answer["errors"][0]["detail"].as_str().unwrap();
-    assert!(detail.contains("apps one") && detail.contains("service_keys (admin)"), "{detail}");
+    assert!(detail.contains("is bound to one and has the keys admin"), "{detail}");
     assert_eq!(
         p.refused(Method::DELETE, &format!("/v3/service_instances/{provided}"), Value::Null, 422)
             .await
-            .contains("apps one"),
+            .contains("is bound to one"),
         true
     );
 
