@@ -2,6 +2,7 @@
 //!
 //! - [`Command`]: the commands, one file each in `commands/`
 //! - `api`: the HTTP client of the controller, with its errors in words for people
+//! - `patience`: what is sent again while the API is away
 //! - `session`: what a login leaves on disk
 //! - `push/`: files, manifest, upload
 
@@ -9,6 +10,7 @@ mod api;
 mod commands;
 mod error;
 mod output;
+mod patience;
 mod push;
 mod session;
 mod wait;

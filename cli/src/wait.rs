@@ -76,13 +76,28 @@ async fn job_until(api: &mut Api, path: &str, what: &str, limit: Duration) -> Re
     }
 }
 
-/// Waits until an uploaded package can be staged.
-pub(crate) async fn package(api: &mut Api, guid: &str) -> Result<(), Error> {
+/// What became of an upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Upload {
+    /// The package can be staged.
+    Ready,
+    /// The platform has lost it: it may be sent again.
+    Lost,
+    /// The package itself is gone.
+    Gone,
+}
+
+/// Waits until the platform has handled an upload.
+pub(crate) async fn package(api: &mut Api, guid: &str) -> Result<Upload, Error> {
     let deadline = Instant::now() + JOB_LIMIT;
     loop {
-        let package: Package = api.get(&format!("/v3/packages/{guid}")).await?;
+        let package: Package = match api.get(&format!("/v3/packages/{guid}")).await {
+            Err(Error::Refused { status: 404, .. }) => return Ok(Upload::Gone),
+            other => other?,
+        };
         match package.state {
-            PackageStatus::Ready => return Ok(()),
+            PackageStatus::Ready => return Ok(Upload::Ready),
+            PackageStatus::AwaitingUpload => return Ok(Upload::Lost),
             PackageStatus::Failed | PackageStatus::Expired => {
                 let detail = package.data.error.unwrap_or_else(|| "the platform does not say why".to_owned());
                 return Err(Error::Job { what: "the upload".to_owned(), detail });
@@ -107,7 +122,7 @@ pub(crate) async fn stage(api: &mut Api, app: &App, package: &str) -> Result<Str
         staging_memory_in_mb: None,
         staging_disk_in_mb: None,
     };
-    let mut build: Build = api.call(Method::POST, "/v3/builds", &request).await?;
+    let mut build = begin(api, &request).await?;
     let deadline = Instant::now() + STAGING_LIMIT;
     loop {
         staging_lines(api, &mut tail).await?;
@@ -135,6 +150,23 @@ pub(crate) async fn stage(api: &mut Api, app: &App, package: &str) -> Result<Str
             }
         }
         build = api.get(&format!("/v3/builds/{}", build.guid)).await?;
+    }
+}
+
+/// Begins a build. When its answer was lost, it may have begun all the same: then that one is taken.
+async fn begin(api: &mut Api, request: &CreateBuild) -> Result<Build, Error> {
+    loop {
+        let error = match api.call(Method::POST, "/v3/builds", request).await {
+            Ok(build) => return Ok(build),
+            Err(error) => error,
+        };
+        if !api.goes_on(&error).await {
+            return Err(error);
+        }
+        let path = format!("/v3/builds?package_guids={}&states=STAGING", request.package.guid);
+        if let Some(build) = api.list::<Build>(&path).await?.into_iter().next() {
+            return Ok(build);
+        }
     }
 }
 

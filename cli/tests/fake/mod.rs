@@ -47,6 +47,10 @@ pub(crate) struct Platform {
     pub(crate) staging_error: Option<&'static str>,
     /// The state and details that instances come to, instead of running.
     pub(crate) instances_end: Option<(&'static str, &'static str)>,
+    /// Requests that are lost, once each: how they begin, and whether they are handled all the same.
+    pub(crate) lost: Vec<(&'static str, bool)>,
+    /// Builds that were begun.
+    pub(crate) builds: u32,
     /// Files of every instance, by path; what an app writes while it is followed is added here.
     pub(crate) files: BTreeMap<String, Vec<u8>>,
     /// Crashed instances, as they are told.
@@ -154,7 +158,7 @@ fn routes(platform: Arc<Mutex<Platform>>) -> Router {
         )
         .route("/v3/packages/p1", get(package_state))
         .route("/v3/packages/p1/upload", post(upload))
-        .route("/v3/builds", post(build))
+        .route("/v3/builds", get(builds).post(build))
         .route("/v3/builds/b1", get(build_state))
         .route("/api/v1/read/{app}", get(read))
         .route_layer(middleware::from_fn_with_state(platform.clone(), authorized))
@@ -168,8 +172,23 @@ fn routes(platform: Arc<Mutex<Platform>>) -> Router {
 }
 
 async fn noted(State(p): Shared, request: Request, next: Next) -> Response {
-    p.lock().unwrap().requests.push(format!("{} {}", request.method(), request.uri()));
-    next.run(request).await
+    let line = format!("{} {}", request.method(), request.uri());
+    let lost = {
+        let mut p = p.lock().unwrap();
+        p.requests.push(line.clone());
+        let found = p.lost.iter().position(|(start, _)| line.starts_with(start));
+        found.map(|index| p.lost.remove(index).1)
+    };
+    match lost {
+        // The router's word when the controller behind it is gone.
+        Some(handled) => {
+            if handled {
+                next.run(request).await;
+            }
+            (StatusCode::BAD_GATEWAY, "502 Bad Gateway").into_response()
+        }
+        None => next.run(request).await,
+    }
 }
 
 async fn authorized(State(p): Shared, request: Request, next: Next) -> Response {
@@ -406,7 +425,11 @@ async fn upload(State(p): Shared, mut parts: Multipart) -> Json<Value> {
 }
 
 async fn package_state(State(p): Shared) -> Json<Value> {
-    let done = p.lock().unwrap().done("package");
+    let mut p = p.lock().unwrap();
+    if p.uploaded.is_empty() {
+        return Json(package("AWAITING_UPLOAD"));
+    }
+    let done = p.done("package");
     Json(package(if done { "READY" } else { "PROCESSING_UPLOAD" }))
 }
 
@@ -416,8 +439,14 @@ fn a_build(state: &str, error: Option<&str>) -> Value {
            "package": {"guid": "p1"}, "lifecycle": {"type": "buildpack"}})
 }
 
+async fn builds(State(p): Shared) -> Json<Value> {
+    let begun = p.lock().unwrap().builds > 0;
+    page(begun.then(|| a_build("STAGING", None)).into_iter().collect())
+}
+
 async fn build(State(p): Shared) -> Response {
     let mut p = p.lock().unwrap();
+    p.builds += 1;
     p.looks.remove("build");
     p.say("STG", "OUT", "detected python");
     (StatusCode::CREATED, Json(a_build("STAGING", None))).into_response()

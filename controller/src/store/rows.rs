@@ -215,6 +215,7 @@ pub(crate) struct BuildRow {
     pub upload_sha256: Option<String>,
     pub upload_sha1: Option<String>,
     pub upload_size: Option<i64>,
+    pub takeovers: i64,
     pub created_at: String,
     pub updated_at: String,
 }

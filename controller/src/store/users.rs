@@ -159,6 +159,10 @@ pub(crate) async fn revoke_refresh_tokens(pool: &Pool, user: &str) -> Result<u64
         .rows_affected())
 }
 
+pub(crate) async fn organization_named(pool: &Pool, name: &str) -> Result<Option<OrganizationRow>> {
+    sqlx::query_as("SELECT * FROM organizations WHERE name = $1").bind(name).fetch_optional(pool).await
+}
+
 /// Makes an organization, with the default quota.
 pub(crate) async fn insert_organization(pool: &Pool, name: &str) -> Result<String> {
     let guid = new_guid();

@@ -3,7 +3,7 @@
 use controller::{Config, Error, Server};
 use cupola_bus::Bus;
 use cupola_protocol::api::Token;
-use reqwest::{Client, Method, RequestBuilder, StatusCode, multipart};
+use reqwest::{Client, Method, RequestBuilder, StatusCode, multipart, redirect::Policy};
 use serde_json::{Value, json};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection};
 use std::{
@@ -61,17 +61,17 @@ impl Drop for Nats {
 
 /// A running controller.
 pub(crate) struct Platform {
-    pub nats: Nats,
+    pub nats: std::sync::Arc<Nats>,
     pub bus: Bus,
-    _dir: TempDir,
+    pub _dir: TempDir,
     /// When the rows are there.
     pub postgres: Option<PostgresServer>,
     pub config: Config,
     pub base: String,
     pub client: Client,
     pub token: String,
-    shutdown: CancellationToken,
-    running: Option<JoinHandle<Result<(), Error>>>,
+    pub shutdown: CancellationToken,
+    pub running: Option<JoinHandle<Result<(), Error>>>,
 }
 
 impl Platform {
@@ -81,7 +81,7 @@ impl Platform {
 
     /// A platform with some keys changed.
     pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let nats = Nats::start();
+        let nats = std::sync::Arc::new(Nats::start());
         let bus = nats.connect().await;
         let dir = tempfile::tempdir().unwrap();
         let postgres = crate::ON_POSTGRES.then(PostgresServer::start);
@@ -96,6 +96,7 @@ impl Platform {
             log_wait_ms: 100,
             find_timeout_ms: 300,
             shutdown_seconds: 2,
+            lease_seconds: 2,
             ..Config::default()
         };
         change(&mut config);
@@ -106,7 +107,8 @@ impl Platform {
             postgres,
             config,
             base: String::new(),
-            client: Client::new(),
+            // An answer that leads elsewhere is an answer.
+            client: Client::builder().redirect(Policy::none()).build().unwrap(),
             token: String::new(),
             shutdown: CancellationToken::new(),
             running: None,
@@ -116,7 +118,7 @@ impl Platform {
         platform
     }
 
-    async fn run(&mut self) {
+    pub(crate) async fn run(&mut self) {
         let server: Server = controller::bind(self.config.clone(), self.nats.connect().await)
             .await
             .expect("the controller binds");
@@ -141,11 +143,16 @@ impl Platform {
         self.run().await;
     }
 
-    /// Kills the controller where it stands, and starts another on the same data.
-    pub(crate) async fn die_and_return(&mut self) {
+    /// Kills the controller where it stands.
+    pub(crate) async fn kill(&mut self) {
         let running = self.running.take().expect("it runs");
         running.abort();
         let _ = running.await;
+    }
+
+    /// Kills the controller where it stands, and starts another on the same data.
+    pub(crate) async fn die_and_return(&mut self) {
+        self.kill().await;
         self.run().await;
     }
 
@@ -245,12 +252,18 @@ impl Platform {
         let wish = json!({"type": "bits", "relationships": {"app": {"data": {"guid": app}}}});
         let package = self.post("/v3/packages", wish).await;
         let guid = package["guid"].as_str().unwrap().to_owned();
+        let (status, answer) = self.upload_to(&guid, zip, resources).await;
+        (guid, status, answer)
+    }
+
+    /// Uploads bits to a package.
+    pub(crate) async fn upload_to(&self, guid: &str, zip: Vec<u8>, resources: Value) -> (StatusCode, Value) {
         let bits = multipart::Part::bytes(zip).file_name("package.zip");
         let form = multipart::Form::new().text("resources", resources.to_string()).part("bits", bits);
         let request = self.request(Method::POST, &format!("/v3/packages/{guid}/upload")).multipart(form);
         let answer = request.send().await.unwrap();
         let status = answer.status();
-        (guid, status, answer.json().await.unwrap())
+        (status, answer.json().await.unwrap())
     }
 
     /// Stages a package; gives the build when it has ended.

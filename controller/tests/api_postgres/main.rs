@@ -1,4 +1,5 @@
-//! The suite of `tests/api` once more, with the rows in a real PostgreSQL.
+//! The suite of `tests/api` once more, with the rows in a real PostgreSQL; and what only that allows: several
+//! controllers.
 
 #[path = "../api/acting.rs"]
 mod acting;
@@ -8,6 +9,8 @@ mod bits;
 mod broker;
 #[path = "../api/fakes.rs"]
 mod fakes;
+#[path = "../api/files.rs"]
+mod files;
 #[path = "../api/login.rs"]
 mod login;
 #[path = "../api/orphans.rs"]
@@ -22,6 +25,8 @@ mod recovery;
 mod refusals;
 #[path = "../api/services.rs"]
 mod services;
+#[path = "../api/several.rs"]
+mod several;
 
 /// Where the rows are.
 const ON_POSTGRES: bool = true;
