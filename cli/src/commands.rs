@@ -15,6 +15,7 @@ mod platform;
 mod rename;
 mod routes;
 mod scale;
+mod services;
 mod target;
 
 use crate::{Error, api::Api, push, session::Session};
@@ -126,12 +127,19 @@ pub enum Command {
         /// The variable
         variable: String,
     },
+    /// Instances of an app
     #[command(flatten)]
     Instances(instances::InstanceCommand),
+    /// Routes of the space
     #[command(flatten)]
     Routes(routes::RouteCommand),
+    /// Domains of the platform
     #[command(flatten)]
     Domains(domains::DomainCommand),
+    /// Services
+    #[command(flatten)]
+    Services(services::ServiceCommand),
+    /// The platform and the session
     #[command(flatten)]
     Platform(platform::PlatformCommand),
 }
@@ -163,6 +171,7 @@ impl Command {
             Self::Instances(command) => command.run().await,
             Self::Routes(command) => command.run().await,
             Self::Domains(command) => command.run().await,
+            Self::Services(command) => command.run().await,
             Self::Platform(command) => command.run().await,
         }
     }

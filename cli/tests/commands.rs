@@ -1,6 +1,12 @@
 //! The commands against a controller that behaves: what they say, what they send, how they end.
 
 mod fake;
+#[path = "commands/instances.rs"]
+mod instances;
+#[path = "commands/routes.rs"]
+mod routes;
+#[path = "commands/services.rs"]
+mod services;
 
 use fake::Fake;
 use std::{
@@ -9,7 +15,7 @@ use std::{
     net::TcpListener,
     os::unix::fs::{PermissionsExt, symlink},
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 /// How a command ended.
@@ -43,7 +49,19 @@ impl Developer {
     }
 
     fn run_with(&self, arguments: &[&str], api: &str, input: &str) -> Said {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_cupola-cli"))
+        let mut child = self.begin(arguments, api);
+        // A command that does not read has closed its end.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        Self::end(child)
+    }
+
+    /// Starts a command that goes on.
+    fn spawn(&self, arguments: &[&str]) -> Child {
+        self.begin(arguments, &self.api())
+    }
+
+    fn begin(&self, arguments: &[&str], api: &str) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_cupola-cli"))
             .args(arguments)
             .env("CUPOLA_HOME", self.home.path())
             .env("CUPOLA_API", api)
@@ -52,9 +70,11 @@ impl Developer {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap();
-        // A command that does not read has closed its end.
-        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+            .unwrap()
+    }
+
+    /// Waits for the end of a command.
+    fn end(child: Child) -> Said {
         let output = child.wait_with_output().unwrap();
         Said {
             status: output.status.code().unwrap(),

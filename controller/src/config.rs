@@ -14,6 +14,8 @@ use url::Url;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// Which one of its kind, for `vcap.component.*`.
+    pub index: u32,
     /// Where the API listens; port 0 takes a free one.
     pub listen: SocketAddr,
     /// Where rows, blobs and secrets live.
@@ -133,12 +135,15 @@ pub struct Config {
     pub shutdown_seconds: u64,
     /// Service brokers.
     pub services: ServicesConfig,
+    /// The status page.
+    pub status: cupola_status::Config,
 }
 
 impl Default for Config {
     /// Numbers without a remark are those of cloud_controller_ng.
     fn default() -> Self {
         Self {
+            index: 0,
             // 9022 was cloud_controller_ng's external port.
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9022)),
             data_dir: PathBuf::from("/var/lib/cupola/controller"),
@@ -199,6 +204,7 @@ impl Default for Config {
             job_seconds: 3600,
             shutdown_seconds: 10,
             services: ServicesConfig::default(),
+            status: cupola_status::Config::default(),
         }
     }
 }

@@ -5,6 +5,9 @@ use std::{net::SocketAddr, path::PathBuf};
 /// Why the controller could not start, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The status page cannot be served.
+    #[error("the controller cannot show its status")]
+    Status(#[source] cupola_status::Error),
     /// A key of the configuration is wrong.
     #[error("the controller's key {key} is wrong: it {reason}")]
     Config {

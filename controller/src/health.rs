@@ -97,6 +97,7 @@ impl Context {
             Err(error) => return tracing::warn!(app = %news.droplet, %error, "cannot read an app"),
         }
         if news.reason == ExitReason::Crashed {
+            self.figures.crashed();
             let crash = CrashRow {
                 idx: i64::from(news.index),
                 version: news.version.to_string(),

@@ -23,6 +23,7 @@ mod config;
 mod context;
 mod desired;
 mod error;
+mod figures;
 mod files;
 mod health;
 mod instances;

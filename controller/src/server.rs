@@ -5,6 +5,7 @@ use crate::{
     auth::{Signer, Tokens, hash_password},
     blobs::Blobs,
     context::{Context, Shared},
+    figures::{self, Figures},
     files,
     instances::Standings,
     locks::Locks,
@@ -17,12 +18,14 @@ use crate::{
 use axum::Router;
 use cupola_bus::{Bus, Subscription};
 use cupola_protocol::{
+    InstanceId,
     controller::{BulkCredentials, BulkCredentialsRequest},
     dea, droplet, health, logs,
     logs::LogLine,
     services::RegisterBroker,
     staging,
 };
+use cupola_status::{Identity, Page, Questions};
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -46,6 +49,8 @@ pub struct Server {
     context: Shared,
     router: Router,
     subscriptions: Subscriptions,
+    page: Page,
+    questions: Questions,
 }
 
 impl std::fmt::Debug for Context {
@@ -107,9 +112,19 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
         Some(url) => url.as_str().trim_end_matches('/').to_owned(),
         None => format!("http://{}", reachable(&config, address)),
     };
+    let identity = Identity {
+        name: "controller",
+        kind: "CloudController",
+        index: config.index,
+        id: InstanceId::generate().to_string(),
+        historic: figures::historic,
+    };
+    let (page, questions) =
+        Page::bind(&config.status, identity, &config, &bus).await.map_err(Error::Status)?;
     let context = Arc::new(Context {
         id: store::new_guid(),
         blobs,
+        figures: page.figures(Figures::new),
         nodes: Nodes::default(),
         stagers: Stagers::default(),
         logs: Logs::new(config.log_lines),
@@ -145,7 +160,7 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
         context.sweep().await.map_err(failed)?;
     }
     let router = api::router(context.clone());
-    Ok(Server { listener, address, context, router, subscriptions })
+    Ok(Server { listener, address, context, router, subscriptions, page, questions })
 }
 
 fn prepare(what: &str, why: impl std::fmt::Display) -> Error {
@@ -224,12 +239,18 @@ impl Server {
         self.address
     }
 
+    /// Where its status page is.
+    pub fn status_addr(&self) -> SocketAddr {
+        self.page.addr()
+    }
+
     /// Serves until `shutdown`; then lets open requests end, for a while.
     ///
     /// # Errors
     /// When the listener fails.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
-        let Self { listener, address, context, router, subscriptions } = self;
+        let Self { listener, address, context, router, subscriptions, page, questions } = self;
+        let _status = page.serve();
         let stop = context.shutdown.clone();
         // Also when this future is dropped: no task goes on without its server.
         let _stop = stop.clone().drop_guard();
@@ -239,6 +260,7 @@ impl Server {
             let context = context.clone();
             async move { context.forget_now_and_then().await }
         });
+        context.tasks.spawn(figures::answer(context.clone(), questions));
         context.tasks.spawn(context.clone().keep_leases());
         if context.config.blobs.is_some() {
             // Such a store may hold much: nobody waits for the look at all of it.

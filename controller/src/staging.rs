@@ -119,6 +119,7 @@ impl Context {
     /// Stages a build of this controller to its end.
     pub(crate) async fn build(self: Shared, build: BuildRow) {
         let id = AppId::new(build.app_guid.clone());
+        let begun = Instant::now();
         let outcome = tokio::select! {
             // The next start, or another controller, takes the build over.
             () = self.shutdown.cancelled() => return,
@@ -128,6 +129,7 @@ impl Context {
             Ok(reply) => self.staged(&build, reply).await,
             Err(failure) => Err(failure),
         };
+        self.figures.build(outcome.is_ok(), begun.elapsed());
         if let Err(failure) = outcome {
             let error = format!("{} - {}", failure.kind, failure.message);
             tracing::warn!(app = %id, build = build.guid, error, "a staging failed");

@@ -1,6 +1,6 @@
 //! Crashed instances: what is known of them and their log files, in `<data>/dea/crashes/`, one file
 //! `<instance>.json` and one directory `<instance>/logs/` each. They outlive a restart of the agent, and stay until
-//! they are old or the same place of the same app has crashed again.
+//! they are old, the same place of the same app has crashed again, or the app is deleted.
 //!
 //! Only regular files and directories are ever written here, under names that were checked: no path of an app is
 //! looked up on the host.
@@ -150,6 +150,12 @@ impl Crashes {
             .map(|crash| crash.instance.clone())
             .collect();
         old.iter().try_for_each(|instance| self.forget(instance))
+    }
+
+    /// Forgets every crash of an app. Blocks on the disk.
+    pub(crate) fn forget_app(&self, app: &AppId) -> Result<(), Error> {
+        let of_app = self.matching(|crash| crash.app == *app);
+        of_app.iter().try_for_each(|crash| self.forget(&crash.instance))
     }
 
     /// The crash of this instance.

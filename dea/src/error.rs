@@ -47,9 +47,7 @@ pub enum Error {
     #[error("cannot use the stacks of this node")]
     Stacks(#[source] rootfs::Error),
     /// The file server cannot listen.
-    #[error(
-        "cannot serve the files of instances at {address}: set dea.files.port to a free port, and dea.host to an address of this machine"
-    )]
+    #[error("cannot serve the files of instances at {address}: set dea.files.port to a port that is free")]
     Listen {
         /// The address.
         address: std::net::SocketAddr,
@@ -63,6 +61,9 @@ pub enum Error {
     /// A subscription could not be made.
     #[error("the node agent cannot listen on the bus")]
     Subscribe(#[source] cupola_bus::Error),
+    /// The status page cannot be served.
+    #[error("the node agent cannot show its status")]
+    Status(#[source] cupola_status::Error),
     /// The connection to the bus is closed for good.
     #[error("the node agent has lost the bus for good")]
     BusClosed,

@@ -50,6 +50,11 @@ impl<'a> From<&'a FindDroplet> for Filter<'a> {
 }
 
 impl Filter<'_> {
+    /// Whether everything of the app is meant.
+    pub(crate) fn is_all_of_app(&self) -> bool {
+        self.version.is_none() && self.instances.is_none() && self.indices.is_none() && self.states.is_none()
+    }
+
     /// Whether the instance is meant. A list that is given but empty means none.
     pub(crate) fn matches(&self, candidate: Candidate<'_>) -> bool {
         self.app == candidate.app
@@ -75,7 +80,7 @@ mod tests {
             state: InstanceState::Running,
         };
         let all = Stop { droplet: app.clone(), version: None, instances: None, indices: None, states: None };
-        assert!(Filter::from(&all).matches(candidate));
+        assert!(Filter::from(&all).matches(candidate) && Filter::from(&all).is_all_of_app());
         let good = Stop {
             droplet: app.clone(),
             version: Some(version.clone()),
@@ -83,7 +88,7 @@ mod tests {
             indices: Some(vec![1, 3]),
             states: Some(vec![InstanceState::Running]),
         };
-        assert!(Filter::from(&good).matches(candidate));
+        assert!(Filter::from(&good).matches(candidate) && !Filter::from(&good).is_all_of_app());
         for bad in [
             Stop { droplet: AppId::new("b"), ..good.clone() },
             Stop { version: Some(Version::new("w")), ..good.clone() },

@@ -1,6 +1,7 @@
 //! The files of instances, on a real bus and over HTTP, with a warden that keeps its containers in memory.
 
 #[path = "bus/fake_warden.rs"]
+#[expect(dead_code, reason = "the warden has more than these tests use")]
 mod fake_warden;
 #[path = "bus/world.rs"]
 #[expect(dead_code, reason = "the world has more than these tests look at")]

@@ -34,10 +34,25 @@ pub struct Arguments {
 
 /// Where the API has a path of an instance. The controller is asked for the bytes: the node's own name need not
 /// be known here.
-fn address(app: &App, instance: &str, path: &str) -> String {
-    let path = escape_path(path.trim_start_matches('/'));
-    let instance = escape_path(instance);
-    format!("/v2/apps/{}/instances/{instance}/files/{path}?redirect=false", app.guid)
+fn address(app: &App, instance: &str, path: &str) -> Result<String, Error> {
+    let (path, instance) = (escape_path(&inside(path)?), escape_path(instance));
+    Ok(format!("/v2/apps/{}/instances/{instance}/files/{path}?redirect=false", app.guid))
+}
+
+/// The path without `.` and `..`, which mean something else in an address.
+fn inside(path: &str) -> Result<String, Error> {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.pop().is_none() => {
+                return Err(Error::Usage(format!("{path:?} leads out of the app's home")));
+            }
+            ".." => {}
+            part => parts.push(part),
+        }
+    }
+    Ok(parts.join("/"))
 }
 
 /// Runs `files`.
@@ -45,7 +60,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
     let mut api = Api::open()?;
     let app = find_app(&mut api, &arguments.name).await?;
     let mut answer =
-        api.fetch(&address(&app, &arguments.instance, &arguments.path), |request| request).await?;
+        api.fetch(&address(&app, &arguments.instance, &arguments.path)?, |request| request).await?;
     while let Some(piece) = api.piece(&mut answer).await? {
         output::bytes(&piece);
     }
@@ -54,7 +69,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
 
 /// All of a small file, or the lines of a directory.
 pub(super) async fn text(api: &mut Api, app: &App, instance: &str, path: &str) -> Result<Vec<u8>, Error> {
-    let mut answer = api.fetch(&address(app, instance, path), |request| request).await?;
+    let mut answer = api.fetch(&address(app, instance, path)?, |request| request).await?;
     let mut text = Vec::new();
     while let Some(piece) = api.piece(&mut answer).await? {
         text.extend_from_slice(&piece);
@@ -66,7 +81,7 @@ pub(super) async fn text(api: &mut Api, app: &App, instance: &str, path: &str) -
 pub(crate) async fn tail(name: &str, path: &str, instance: &str) -> Result<(), Error> {
     let mut api = Api::open()?;
     let app = find_app(&mut api, name).await?;
-    let address = address(&app, instance, path);
+    let address = address(&app, instance, path)?;
     let mut answer =
         api.raw(Method::GET, &address, |request| request.header(RANGE, format!("bytes=-{BEFORE}"))).await?;
     let mut offset = match (answer.status(), size(&answer)) {
@@ -101,4 +116,19 @@ pub(crate) async fn tail(name: &str, path: &str, instance: &str) -> Result<(), E
 fn size(answer: &Response) -> Option<u64> {
     let range = answer.headers().get(CONTENT_RANGE)?.to_str().ok()?;
     range.rsplit_once('/')?.1.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::inside;
+
+    #[test]
+    fn a_path_stays_in_the_home() {
+        for (path, expected) in [("", ""), ("/app/./x/", "app/x"), ("app/../logs", "logs"), ("a b", "a b")] {
+            assert_eq!(inside(path).unwrap(), expected);
+        }
+        for path in ["..", "app/../../etc"] {
+            assert!(inside(path).unwrap_err().to_string().contains("leads out"), "{path}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 
 /// The commands of vmc 0.3 and 0.5, which people have in their fingers.
-const VMC: [&str; 63] = [
+const VMC: [&str; 64] = [
     "add-user",
     "alias",
     "aliases",
@@ -70,6 +70,7 @@ const VMC: [&str; 63] = [
     "unmap",
     "unset-env",
     "update",
+    "user",
     "users",
 ];
 

@@ -1,5 +1,8 @@
 //! A controller that behaves: apps, packages, builds and instances go through their states, in memory.
 
+mod resources;
+mod services;
+
 use axum::{
     Json, Router,
     body::Bytes,
@@ -11,7 +14,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     io::{Cursor, Read},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
@@ -48,6 +51,16 @@ pub(crate) struct Platform {
     pub(crate) lost: Vec<(&'static str, bool)>,
     /// Builds that were begun.
     pub(crate) builds: u32,
+    /// Files of every instance, by path; what an app writes while it is followed is added here.
+    pub(crate) files: BTreeMap<String, Vec<u8>>,
+    /// Crashed instances, as they are told.
+    pub(crate) crashes: Vec<Value>,
+    /// Routes by guid.
+    pub(crate) routes: BTreeMap<String, Value>,
+    /// Domains by guid.
+    pub(crate) domains: BTreeMap<String, String>,
+    /// Service instances, bindings and brokers.
+    pub(crate) services: services::Services,
     /// Tokens given so far.
     given: u32,
     /// Looks at what takes a while.
@@ -67,7 +80,15 @@ type Shared = State<Arc<Mutex<Platform>>>;
 impl Fake {
     /// Starts one on a runtime of its own.
     pub(crate) fn start() -> Self {
-        let platform = Arc::new(Mutex::new(Platform { instances: 1, ..Platform::default() }));
+        let platform = Arc::new(Mutex::new(Platform {
+            instances: 1,
+            routes: BTreeMap::from([(
+                "r1".to_owned(),
+                resources::route("r1", "hello", "", Some("guid-of-hello")),
+            )]),
+            domains: BTreeMap::from([("d1".to_owned(), "apps.test".to_owned())]),
+            ..Platform::default()
+        }));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let addr = listener.local_addr().unwrap();
@@ -111,19 +132,18 @@ fn routes(platform: Arc<Mutex<Platform>>) -> Router {
     Router::new()
         .route("/v3/organizations", get(|| async { page(vec![named("o1", "main")]) }))
         .route("/v3/spaces", get(|| async { page(vec![named("s1", "dev")]) }))
-        .route("/v3/domains", get(|| async { page(vec![named("d1", "apps.test")]) }))
         .route("/v3/spaces/s1/actions/apply_manifest", post(apply_manifest))
         .route("/v3/jobs/{job}", get(job))
         .route("/v3/apps", get(apps))
-        .route("/v3/apps/{app}", get(app).delete(delete_app))
-        .route("/v3/apps/{app}/routes", get(routes_of))
-        .route("/v3/routes", get(|| async { page(vec![route()]) }))
-        .route("/v3/routes/{route}", axum::routing::delete(|| async { accepted() }))
+        .route("/v3/apps/{app}", get(app).patch(rename_app).delete(delete_app))
+        .merge(resources::routes())
+        .merge(services::routes())
         .route(
             "/v3/apps/{app}/processes",
             get(|State(p): Shared| async move { page(vec![process(&p.lock().unwrap())]) }),
         )
         .route("/v3/processes/{process}/stats", get(stats))
+        .route("/v3/apps/{app}/processes/web/stats", get(stats))
         .route("/v3/apps/{app}/droplets/current", get(current_droplet))
         .route("/v3/apps/{app}/relationships/current_droplet", any(set_droplet))
         .route("/v3/apps/{app}/actions/{action}", post(act))
@@ -142,7 +162,10 @@ fn routes(platform: Arc<Mutex<Platform>>) -> Router {
         .route("/v3/builds/b1", get(build_state))
         .route("/api/v1/read/{app}", get(read))
         .route_layer(middleware::from_fn_with_state(platform.clone(), authorized))
-        .route("/", get(|| async { Json(json!({"links": {}})) }))
+        .route("/", get(|| async {
+            Json(json!({"links": {"cloud_controller_v3": {"href": "http://unused/v3", "meta": {"version": "3.131.0"}}}}))
+        }))
+        .route("/v3/info", get(|| async { Json(json!({"name": "cupola", "build": "0.1.0", "description": "a platform"})) }))
         .route("/oauth/token", post(token))
         .layer(middleware::from_fn_with_state(platform.clone(), noted))
         .with_state(platform)
@@ -210,7 +233,11 @@ fn accepted() -> Response {
 }
 
 async fn job(State(p): Shared, Path(guid): Path<String>) -> Json<Value> {
-    let state = if p.lock().unwrap().done("job") { "COMPLETE" } else { "PROCESSING" };
+    let mut p = p.lock().unwrap();
+    if let Some(job) = p.services.look(&guid) {
+        return Json(job);
+    }
+    let state = if p.done("job") { "COMPLETE" } else { "PROCESSING" };
     Json(json!({"guid": guid, "created_at": TIME, "updated_at": TIME, "operation": "x", "state": state}))
 }
 
@@ -262,13 +289,19 @@ async fn delete_app(State(p): Shared, Path(guid): Path<String>) -> Response {
     accepted()
 }
 
-fn route() -> Value {
-    let destination = json!({"guid": "x", "app": {"guid": "guid-of-hello"}});
-    json!({"guid": "r1", "created_at": TIME, "updated_at": TIME, "host": "hello", "path": "", "url": "hello.apps.test", "destinations": [destination]})
-}
-
-async fn routes_of() -> Json<Value> {
-    page(vec![route()])
+async fn rename_app(State(p): Shared, Path(guid): Path<String>, Json(body): Json<Value>) -> Response {
+    let mut p = p.lock().unwrap();
+    let new = body["name"].as_str().unwrap().to_owned();
+    if p.apps.contains_key(&new) {
+        return refused(StatusCode::UNPROCESSABLE_ENTITY, "the name is taken");
+    }
+    let Some(mut app) = by_guid(&mut p, &guid).cloned() else {
+        return refused(StatusCode::NOT_FOUND, "App not found");
+    };
+    p.apps.retain(|_, app| app["guid"] != guid.as_str());
+    app["name"] = json!(new);
+    p.apps.insert(new, app.clone());
+    Json(app).into_response()
 }
 
 fn process(p: &Platform) -> Value {

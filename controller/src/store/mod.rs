@@ -13,6 +13,7 @@ mod routes;
 mod rows;
 mod services;
 mod settings;
+mod totals;
 mod users;
 
 pub(crate) use access::*;
@@ -26,6 +27,7 @@ pub(crate) use routes::*;
 pub(crate) use rows::*;
 pub(crate) use services::*;
 pub(crate) use settings::*;
+pub(crate) use totals::*;
 pub(crate) use users::*;
 
 use sqlx::{

@@ -5,7 +5,7 @@ use crate::{
     platform::Platform,
 };
 use cupola_protocol::dea::InstanceState;
-use reqwest::{Client, Method, redirect::Policy};
+use reqwest::Method;
 use serde_json::Value;
 
 const MANIFEST: &str = "applications:\n- name: one\n  no-route: true\n  memory: 64M\n  instances: 2\n";
@@ -30,7 +30,7 @@ fn id(node: &FakeDea, index: u32) -> String {
 async fn a_file_is_at_its_node_or_fetched_there() {
     let (platform, _stager, node, app) = running().await;
     let second = id(&node, 1);
-    let client = Client::builder().redirect(Policy::none()).build().unwrap();
+    let client = &platform.client;
     for which in ["1", second.as_str()] {
         let url =
             format!("{}/v2/apps/{app}/instances/{which}/files/logs/a.log?tail&tail_offset=3", platform.base);
@@ -76,9 +76,8 @@ async fn files_that_cannot_be_had_are_refused_with_the_reason() {
     let (first, second) = (id(&node, 0), id(&node, 1));
     node.crash(1).await;
     let location = async |which: &str| {
-        let client = Client::builder().redirect(Policy::none()).build().unwrap();
         let url = format!("{}/v2/apps/{app}/instances/{which}/files/x", platform.base);
-        let answer = client.get(url).bearer_auth(&platform.token).send().await.unwrap();
+        let answer = platform.client.get(url).bearer_auth(&platform.token).send().await.unwrap();
         answer.headers()["location"].to_str().unwrap().to_owned()
     };
     assert!(location("1").await.contains(&second));

@@ -3,7 +3,7 @@
 use controller::{Config, Error, Server};
 use cupola_bus::Bus;
 use cupola_protocol::api::Token;
-use reqwest::{Client, Method, RequestBuilder, StatusCode, multipart};
+use reqwest::{Client, Method, RequestBuilder, StatusCode, multipart, redirect::Policy};
 use serde_json::{Value, json};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection};
 use std::{
@@ -107,7 +107,8 @@ impl Platform {
             postgres,
             config,
             base: String::new(),
-            client: Client::new(),
+            // An answer that leads elsewhere is an answer.
+            client: Client::builder().redirect(Policy::none()).build().unwrap(),
             token: String::new(),
             shutdown: CancellationToken::new(),
             running: None,

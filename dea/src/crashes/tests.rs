@@ -74,6 +74,9 @@ fn of_a_place_that_crashes_again_and_again_only_the_last_is_kept() {
     expected.sort();
     assert_eq!(left, expected);
     assert_eq!(names(directory.path()).len(), 6);
+    crashes.forget_app(&AppId::new("app")).unwrap();
+    assert_eq!(crashes.matching(|_| true).len(), 1);
+    assert_eq!(names(directory.path()).len(), 2);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Port of the server, on `dea.host` or the loopback; 0 takes a free one.
+    /// Port of the server, on `dea.host` or the loopback; 0 takes a free one. Routers and controllers must reach it.
     pub port: u16,
     /// Domain of the platform: routers know the server as `<agent's id>.<domain>`.
     pub domain: String,

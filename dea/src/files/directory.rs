@@ -5,6 +5,7 @@ use crate::{Config, Error, config::seconds};
 use cupola_protocol::{DeaId, InstanceId, router};
 use std::{
     collections::BTreeMap,
+    io::ErrorKind,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -40,10 +41,18 @@ impl Directory {
     /// Listens, on the address at which others reach this node.
     pub(crate) async fn bind(config: &Config, id: &DeaId) -> Result<(Self, TcpListener), Error> {
         let files = &config.files;
-        let wanted = SocketAddr::new(config.host.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), files.port);
+        let host = config.host.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let wanted = SocketAddr::new(host, files.port);
         let failed = |source| Error::Listen { address: wanted, source };
-        let listener = TcpListener::bind(wanted).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
+        let listener = match TcpListener::bind(wanted).await {
+            // Others reach this node at an address that is translated to one of its own.
+            Err(error) if error.kind() == ErrorKind::AddrNotAvailable => {
+                TcpListener::bind((Ipv4Addr::UNSPECIFIED, files.port)).await
+            }
+            bound => bound,
+        };
+        let listener = listener.map_err(failed)?;
+        let address = SocketAddr::new(host, listener.local_addr().map_err(failed)?.port());
         let name = format!("{id}.{}", files.domain);
         let port = files.url_port.map(|port| format!(":{port}")).unwrap_or_default();
         let directory = Self {
