@@ -13,6 +13,7 @@ mod push;
 mod recovery;
 mod refusals;
 mod services;
+mod status;
 
 /// Where the rows are.
 const ON_POSTGRES: bool = false;

@@ -22,6 +22,8 @@ mod recovery;
 mod refusals;
 #[path = "../api/services.rs"]
 mod services;
+#[path = "../api/status.rs"]
+mod status;
 
 /// Where the rows are.
 const ON_POSTGRES: bool = true;
