@@ -19,19 +19,19 @@ use reqwest::Method;
 pub struct Limits {
     /// Memory of all started instances together, such as 10G; -1 for no limit
     #[arg(short = 'm', value_name = "SIZE", allow_hyphen_values = true, value_parser = size)]
-    memory: Option<Option<u64>>,
+    memory: Option<Most>,
     /// Memory of one instance, such as 1G; -1 for no limit
     #[arg(short = 'i', value_name = "SIZE", allow_hyphen_values = true, value_parser = size)]
-    instance_memory: Option<Option<u64>>,
+    instance_memory: Option<Most>,
     /// Started instances; -1 for no limit
     #[arg(short = 'a', value_name = "NUMBER", allow_hyphen_values = true, value_parser = number)]
-    instances: Option<Option<u64>>,
+    instances: Option<Most>,
     /// Routes; -1 for no limit
     #[arg(short = 'r', value_name = "NUMBER", allow_hyphen_values = true, value_parser = number)]
-    routes: Option<Option<u64>>,
+    routes: Option<Most>,
     /// Service instances; -1 for no limit
     #[arg(short = 's', value_name = "NUMBER", allow_hyphen_values = true, value_parser = number)]
-    services: Option<Option<u64>>,
+    services: Option<Most>,
     /// Plans that cost something may be chosen
     #[arg(long, conflicts_with = "disallow_paid_service_plans")]
     allow_paid_service_plans: bool,
@@ -39,6 +39,10 @@ pub struct Limits {
     #[arg(long)]
     disallow_paid_service_plans: bool,
 }
+
+/// A number, or none where nothing is limited.
+#[derive(Debug, Clone, Copy)]
+struct Most(Option<u64>);
 
 impl Limits {
     fn change(&self, name: Option<String>) -> QuotaChange {
@@ -50,34 +54,34 @@ impl Limits {
         QuotaChange {
             name,
             apps: AppLimits {
-                total_memory_in_mb: self.memory,
-                per_process_memory_in_mb: self.instance_memory,
-                total_instances: self.instances,
+                total_memory_in_mb: self.memory.map(|most| most.0),
+                per_process_memory_in_mb: self.instance_memory.map(|most| most.0),
+                total_instances: self.instances.map(|most| most.0),
                 ..AppLimits::default()
             },
             services: ServiceLimits {
                 paid_services_allowed: paid,
-                total_service_instances: self.services,
+                total_service_instances: self.services.map(|most| most.0),
                 ..ServiceLimits::default()
             },
-            routes: RouteLimits { total_routes: self.routes, ..RouteLimits::default() },
+            routes: RouteLimits { total_routes: self.routes.map(|most| most.0), ..RouteLimits::default() },
             ..QuotaChange::default()
         }
     }
 }
 
-fn size(text: &str) -> Result<Option<u64>, String> {
+fn size(text: &str) -> Result<Most, String> {
     if matches!(text, "-1" | "unlimited") {
-        return Ok(None);
+        return Ok(Most(None));
     }
-    text.parse::<Mebibytes>().map(|size| Some(size.0)).map_err(|error| error.to_string())
+    text.parse::<Mebibytes>().map(|size| Most(Some(size.0))).map_err(|error| error.to_string())
 }
 
-fn number(text: &str) -> Result<Option<u64>, String> {
+fn number(text: &str) -> Result<Most, String> {
     if matches!(text, "-1" | "unlimited") {
-        return Ok(None);
+        return Ok(Most(None));
     }
-    text.parse().map(Some).map_err(|_| "a number, or -1 for no limit".to_owned())
+    text.parse().map(|number| Most(Some(number))).map_err(|_| "a number, or -1 for no limit".to_owned())
 }
 
 /// Quotas.

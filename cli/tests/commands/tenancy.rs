@@ -103,15 +103,15 @@ fn users_get_roles_and_lose_them() {
 fn a_new_password_needs_the_old_one_and_keeps_the_login() {
     let developer = Developer::new();
     let change = |input: &str| developer.run_with(&["passwd", "--password-stdin"], &developer.api(), input);
-    let wrong = change("wrong\nanother one\n");
+    let wrong = change("wrong\nanother-one\n");
     assert_eq!((wrong.status, wrong.err.as_str()), (1, "FAILED\nOld password is incorrect\n"), "{wrong:?}");
     let lines = change("right\n");
     assert!(lines.err.contains("has 1 lines and should have 2"), "{lines:?}");
-    let good = change("right\nanother one\n");
+    let good = change("right\nanother-one\n");
     assert_eq!(good.status, 0, "{good:?}");
     // Its tokens ended; the new ones are there already.
     developer.ok(&["apps"]);
-    assert_eq!(developer.fake.platform().tenants.password, "another one");
+    assert_eq!(developer.fake.platform().tenants.password, "another-one");
     developer.refused(&["login", "-u", "admin", "-p", "right"]);
     // For somebody else no old one is needed, nor known.
     developer.ok(&["add-user", "ann", "a long one"]);
