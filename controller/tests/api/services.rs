@@ -450,9 +450,9 @@ async fn an_app_gets_what_it_is_bound_to() {
     assert_eq!((status.as_u16(), &answer["errors"][0]["code"]), (422, &json!(10006)));
     let detail = answer["errors"][0]["detail"].as_str().unwrap();
     assert!(detail.contains("is bound to one and has the keys admin"), "{detail}");
-    let path_of_provided = format!("/v3/service_instances/{provided}");
-    let detail = p.refused(Method::DELETE, &path_of_provided, Value::Null, 422).await;
-    assert!(detail.contains("is bound to one"), "{detail}");
+    let refusal =
+        p.refused(Method::DELETE, &format!("/v3/service_instances/{provided}"), Value::Null, 422).await;
+    assert!(refusal.contains("is bound to one"), "{refusal}");
 
     // An app that goes takes its bindings along, at the broker too.
     p.delete(&format!("/v3/apps/{app}")).await;

@@ -175,6 +175,29 @@ async fn a_build_whose_controller_dies_is_staged_by_another() {
 }
 
 #[tokio::test]
+async fn a_controller_that_ends_gives_its_builds_up() {
+    let (_store, mut first) = with_store().await;
+    let second = first.another().await;
+    let stager = FakeStager::start(&first.bus).await;
+    first.apply(MANIFEST).await;
+    let app = first.app("one").await;
+    let (package, ..) = first.upload(&app, zip(&[("Procfile", b"hang once")]), json!([])).await;
+    let build = first.post("/v3/builds", json!({"package": {"guid": package}})).await;
+    eventually(PATIENCE, async || stager.starts(1)).await;
+    first.stop().await;
+    let path = format!("/v3/builds/{}", build["guid"].as_str().unwrap());
+    let build = second.until(&path, |build| build["state"] != "STAGING").await;
+    assert_eq!(build["state"], "STAGED", "{build}");
+}
+
+#[tokio::test]
+async fn a_text_that_postgresql_cannot_hold_is_refused() {
+    let platform = Platform::start().await;
+    let detail = platform.refused(Method::GET, "/v3/apps?names=a%00b", Value::Null, 400).await;
+    assert!(detail.contains("NUL"), "{detail}");
+}
+
+#[tokio::test]
 async fn a_build_of_a_controller_that_lives_is_left_alone() {
     let (_store, first) = with_store().await;
     let stager = FakeStager::start(&first.bus).await;
