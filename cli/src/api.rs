@@ -146,9 +146,9 @@ impl Api {
         let (answer, repeated) = self.send_any(method.clone(), path, build).await?;
         match answer.status() {
             status if status.is_success() => Ok(answer),
+            StatusCode::UNAUTHORIZED => Err(unauthorized(answer).await),
             // The first time has removed it, though nobody heard of it.
             StatusCode::NOT_FOUND if repeated && method == Method::DELETE => Ok(answer),
-            StatusCode::UNAUTHORIZED => Err(Error::Expired),
             _ => Err(refusal(answer).await),
         }
     }
@@ -311,6 +311,16 @@ impl Api {
             },
             Err(_) => href.to_owned(),
         }
+    }
+}
+
+/// A 401 that outlives a new token: the login is over, or, as UAA says it of a password, what was sent is wrong.
+async fn unauthorized(answer: Response) -> Error {
+    match answer.json::<ErrorBody>().await {
+        Ok(body) if body.errors.iter().any(|error| error.title == "unauthorized") => {
+            Error::Refused { status: 401, detail: body.to_string() }
+        }
+        _ => Error::Expired,
     }
 }
 

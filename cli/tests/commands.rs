@@ -7,6 +7,8 @@ mod instances;
 mod routes;
 #[path = "commands/services.rs"]
 mod services;
+#[path = "commands/tenancy.rs"]
+mod tenancy;
 
 use fake::Fake;
 use std::{

@@ -2,6 +2,7 @@
 
 mod resources;
 mod services;
+mod tenancy;
 
 use axum::{
     Json, Router,
@@ -47,6 +48,8 @@ pub(crate) struct Platform {
     pub(crate) staging_error: Option<&'static str>,
     /// The state and details that instances come to, instead of running.
     pub(crate) instances_end: Option<(&'static str, &'static str)>,
+    /// Organizations, spaces, users, roles, quotas.
+    pub(crate) tenants: tenancy::Tenants,
     /// Requests that are lost, once each: how they begin, and whether they are handled all the same.
     pub(crate) lost: Vec<(&'static str, bool)>,
     /// Builds that were begun.
@@ -130,9 +133,8 @@ impl Platform {
 
 fn routes(platform: Arc<Mutex<Platform>>) -> Router {
     Router::new()
-        .route("/v3/organizations", get(|| async { page(vec![named("o1", "main")]) }))
-        .route("/v3/spaces", get(|| async { page(vec![named("s1", "dev")]) }))
         .route("/v3/spaces/s1/actions/apply_manifest", post(apply_manifest))
+        .merge(tenancy::routes())
         .route("/v3/jobs/{job}", get(job))
         .route("/v3/apps", get(apps))
         .route("/v3/apps/{app}", get(app).patch(rename_app).delete(delete_app))
@@ -207,7 +209,8 @@ fn refused(status: StatusCode, detail: &str) -> Response {
 }
 
 async fn token(State(p): Shared, body: String) -> Response {
-    let good = body.contains("password=right") || body.contains("refresh_token=refresh-me");
+    let password = format!("password={}", p.lock().unwrap().tenants.password);
+    let good = body.contains(&password) || body.contains("refresh_token=refresh-me");
     if good {
         Json(p.lock().unwrap().token()).into_response()
     } else {

@@ -19,6 +19,8 @@ mod orphans;
 mod platform;
 #[path = "../api/push.rs"]
 mod push;
+#[path = "../api/quotas.rs"]
+mod quotas;
 #[path = "../api/recovery.rs"]
 mod recovery;
 #[path = "../api/refusals.rs"]
@@ -27,6 +29,12 @@ mod refusals;
 mod services;
 #[path = "../api/several.rs"]
 mod several;
+#[path = "../api/status.rs"]
+mod status;
+#[path = "../api/tenancy/mod.rs"]
+mod tenancy;
+#[path = "../api/users.rs"]
+mod users;
 
 /// Where the rows are.
 const ON_POSTGRES: bool = true;
