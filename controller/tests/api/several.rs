@@ -322,6 +322,9 @@ async fn a_sweep_leaves_what_is_being_added_and_removes_what_nothing_names() {
     let orphan = store.objects().join("platform/droplets/0123");
     std::fs::create_dir_all(orphan.parent().unwrap()).unwrap();
     std::fs::write(&orphan, "left behind").unwrap();
+    let foreign = store.objects().join("platform/invoices/2026");
+    std::fs::create_dir_all(foreign.parent().unwrap()).unwrap();
+    std::fs::write(&foreign, "not ours").unwrap();
     first.apply(MANIFEST).await;
     let app = first.app("one").await;
     let large = vec![3; 200_000];
@@ -341,6 +344,7 @@ async fn a_sweep_leaves_what_is_being_added_and_removes_what_nothing_names() {
     };
     let ((), _others) = tokio::join!(upload, starts);
     eventually(PATIENCE, async || if orphan.exists() { Err("the orphan is there") } else { Ok(()) }).await;
+    assert!(foreign.exists());
     let packages = first.get(&format!("/v3/apps/{app}/packages?states=READY")).await;
     for package in packages["resources"].as_array().unwrap() {
         let path = format!("/v3/packages/{}/download", package["guid"].as_str().unwrap());
