@@ -6,6 +6,8 @@ SHELL := /bin/bash
 
 # Where `make run` keeps everything.
 DATA_DIR ?= /var/lib/cupola
+# Where `make cluster` keeps its hosts' disks.
+CLUSTER_DIR ?= /var/lib/cupola-cluster
 # User that the roles run as.
 CUPOLA_USER ?= cupola
 PROFILE ?= dev
@@ -19,10 +21,11 @@ BIN := $(CARGO_TARGET_DIR)/$(PROFILE_DIR)
 
 RUN_PACKAGES := gcc libc6-dev nats-server mmdebstrap erofs-utils nftables iproute2 e2fsprogs ca-certificates curl
 TEST_PACKAGES := busybox-static qemu-system-x86 cpio kmod shellcheck python3 procps postgresql
+CLUSTER_PACKAGES := haproxy postgresql util-linux
 
 export CARGO_TARGET_DIR
 
-.PHONY: help run stop build release install-packages test-packages user stacks test test-unit test-root test-e2e test-vm check deny clean-cache
+.PHONY: help run cluster stop build release install-packages test-packages cluster-packages user stacks test test-unit test-root test-e2e test-cluster test-vm check deny clean-cache
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -30,8 +33,11 @@ help: ## This list
 run: ## Platform up on this machine, a sample app pushed and fetched; `make stop` ends it
 	@support/run.sh "$(DATA_DIR)" "$(CUPOLA_USER)"
 
-stop: ## End what `make run` started; only the data directory stays
-	@support/stop.sh "$(DATA_DIR)"
+cluster: ## Platform up on several hosts (network namespaces of this machine); `make stop` ends it
+	@support/cluster.sh "$(CLUSTER_DIR)" "$(CACHE)"
+
+stop: ## End what `make run` and `make cluster` started; only the data directory of the former stays
+	@support/stop.sh "$(DATA_DIR)" "$(CLUSTER_DIR)"
 
 build: ## Every program, for development
 	@$(MAKE) --no-print-directory programs PROFILE=dev
@@ -53,6 +59,9 @@ install-packages:
 
 test-packages:
 	@support/packages.sh $(RUN_PACKAGES) $(TEST_PACKAGES)
+
+cluster-packages:
+	@support/packages.sh $(RUN_PACKAGES) $(CLUSTER_PACKAGES)
 
 user:
 	@support/user.sh "$(CUPOLA_USER)"
@@ -77,6 +86,9 @@ test-root: stacks user ## Tests against the real kernel, as root
 
 test-e2e: stacks user ## Real apps pushed to a real platform, as root
 	CUPOLA_CACHE=$(CACHE) cargo nextest run --workspace --locked --profile e2e -E 'binary(/^e2e/)'
+
+test-cluster: stacks user cluster-packages ## A platform on several hosts survives the loss of each part; prints what that cost
+	$(BIN)/cluster test --cache $(CACHE)
 
 test-vm: stacks test-packages ## The privileged suite in a virtual machine with pure cgroup v2
 	CUPOLA_CACHE=$(CACHE) $(BIN)/vm-run

@@ -149,7 +149,7 @@ impl Config {
             router: merged("router", p.router_defaults(), router)?,
             dea: merged("dea", p.dea_defaults(), dea)?,
             stager: merged("stager", p.stager_defaults(), stager)?,
-            health_manager: merged("health_manager", Table::new(), health_manager)?,
+            health_manager: merged("health_manager", p.health_manager_defaults(), health_manager)?,
             service_gateway: merged("service_gateway", p.service_gateway_defaults(), service_gateway)?,
             service_node: merged("service_node", p.service_node_defaults(), service_node)?,
             platform,

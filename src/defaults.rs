@@ -8,6 +8,9 @@ use std::{
 };
 use toml::{Table, Value};
 
+/// Port of the service gateway.
+const GATEWAY_PORT: u16 = 8082;
+
 impl Platform {
     /// Sockets and the records of a run.
     pub(crate) fn run_dir(&self) -> PathBuf {
@@ -99,6 +102,7 @@ impl Platform {
             ("admin_password_file", text(&self.admin_password_file())),
         ]);
         self.tell_address(&mut defaults, "advertise_host", Value::String);
+        self.tell_status(&mut defaults, 9082);
         defaults
     }
 
@@ -108,6 +112,7 @@ impl Platform {
             ("listen", SocketAddr::new(self.listen, self.router_port).to_string().into()),
         ]);
         self.tell_address(&mut defaults, "advertised_hosts", |address| vec![address].into());
+        self.tell_status(&mut defaults, 9081);
         defaults
     }
 
@@ -122,6 +127,7 @@ impl Platform {
             ("files", files.into()),
         ]);
         self.tell_address(&mut defaults, "host", Value::String);
+        self.tell_status(&mut defaults, 9083);
         defaults
     }
 
@@ -132,7 +138,10 @@ impl Platform {
     }
 
     pub(crate) fn service_gateway_defaults(&self) -> Table {
-        table([("data_dir", text(&self.data_dir.join("service-gateway")))])
+        let mut defaults = table([("data_dir", text(&self.data_dir.join("service-gateway")))]);
+        // Controllers come here, from other hosts when there are several.
+        self.tell_address(&mut defaults, "listen", |address| format!("{address}:{GATEWAY_PORT}").into());
+        defaults
     }
 
     pub(crate) fn service_node_defaults(&self) -> Table {
@@ -145,13 +154,31 @@ impl Platform {
         defaults
     }
 
+    /// On several hosts status pages are read from others, through firewalls: each role has its port. On one machine
+    /// alone any free port of the loopback does.
+    fn tell_status(&self, table: &mut Table, port: u16) {
+        if let Some(address) = self.reachable_address() {
+            let mut status = Table::new();
+            status.insert("listen".to_owned(), SocketAddr::new(address, port).to_string().into());
+            table.insert("status".to_owned(), status.into());
+        }
+    }
+
     pub(crate) fn stager_defaults(&self) -> Table {
-        table([
+        let mut defaults = table([
             ("data_dir", text(&self.data_dir.join("stager"))),
             ("stacks_dir", text(&self.stacks_dir())),
             ("warden_socket", text(&self.warden_socket())),
             ("buildpacks_dir", text(&self.buildpacks_dir())),
-        ])
+        ]);
+        self.tell_status(&mut defaults, 9084);
+        defaults
+    }
+
+    pub(crate) fn health_manager_defaults(&self) -> Table {
+        let mut defaults = Table::new();
+        self.tell_status(&mut defaults, 9085);
+        defaults
     }
 }
 

@@ -12,6 +12,7 @@ mod process;
 mod roles;
 mod secrets;
 mod stack;
+mod status;
 mod supervisor;
 mod up;
 
@@ -39,6 +40,8 @@ enum Command {
     Prepare(prepare::Arguments),
     /// Run some roles, or one, in this process: for several machines, under a service manager
     Run(roles::Arguments),
+    /// Ask every component of the platform where it is, how long it runs, and whether it is well
+    Status(status::Arguments),
     /// Read a configuration file, say what is wrong with it, and print it with every default
     Config {
         /// The file; /etc/cupola/cupola.toml when it exists, else defaults alone
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::Stack(command) => stack::run(command),
         Command::Prepare(arguments) => prepare::run(arguments),
         Command::Run(arguments) => roles::run(arguments),
+        Command::Status(arguments) => status::run(arguments),
         Command::Config { config, data_dir } => config::print(config.as_deref(), data_dir.as_deref()),
         Command::Developer(command) => return cli::run(command),
     };

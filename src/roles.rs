@@ -8,7 +8,7 @@ use nix::{
     sys::{prctl::set_pdeathsig, signal::Signal},
     unistd::geteuid,
 };
-use std::{fmt::Write as _, fs, future::Future, io::IsTerminal, path::Path, time::Duration};
+use std::{fmt::Write as _, fs, future::Future, io::IsTerminal, net::SocketAddr, path::Path, time::Duration};
 use tokio::{
     signal::unix::{SignalKind, signal},
     task::JoinSet,
@@ -52,15 +52,15 @@ enum Role {
     ServiceNode,
 }
 
-/// In the order of their start: the router serves before there is anything to route to, and the health
-/// manager judges only what is there.
+/// In the order of their start: the router serves before there is anything to route to, what keeps instances takes
+/// them up before the controller waits for its database, and the health manager judges only what is there.
 const ALL: [Role; 7] = [
     Role::Router,
-    Role::Controller,
-    Role::ServiceGateway,
-    Role::ServiceNode,
     Role::Stager,
     Role::Dea,
+    Role::ServiceNode,
+    Role::Controller,
+    Role::ServiceGateway,
     Role::HealthManager,
 ];
 
@@ -189,6 +189,7 @@ async fn bind(
                     .await
                     .context("the router cannot start")?;
                 let _ = writeln!(said, "{:<15} listens on http://{}", "router", server.addr());
+                tell_status(&mut said, "router", server.status_addr());
                 spawn(runs, "router", server.run(shutdown.clone()));
             }
             Role::Controller => {
@@ -197,24 +198,28 @@ async fn bind(
                     .context("the controller cannot start")?;
                 let _ =
                     writeln!(said, "{:<15} listens on http://{} and as {api}", "controller", server.addr());
+                tell_status(&mut said, "controller", server.status_addr());
                 spawn(runs, "controller", server.run(shutdown.clone()));
             }
             Role::Stager => {
                 let server = stager::bind(config.stager.clone(), bus.clone())
                     .await
                     .context("the stager cannot start")?;
+                tell_status(&mut said, "stager", server.status_addr());
                 spawn(runs, "stager", server.run(shutdown.clone()));
             }
             Role::Dea => {
                 let server = dea::bind(config.dea.clone(), bus.clone())
                     .await
                     .context("the node agent cannot start")?;
+                tell_status(&mut said, "dea", server.status_addr());
                 spawn(runs, "dea", server.run(shutdown.clone()));
             }
             Role::HealthManager => {
                 let server = health_manager::bind(config.health_manager.clone(), bus.clone())
                     .await
                     .context("the health manager cannot start")?;
+                tell_status(&mut said, "health-manager", server.status_addr());
                 spawn(runs, "health-manager", server.run(shutdown.clone()));
             }
             Role::ServiceGateway => {
@@ -222,17 +227,24 @@ async fn bind(
                     .await
                     .context("the service gateway cannot start")?;
                 let _ = writeln!(said, "{:<15} listens on http://{}", "service-gateway", server.addr());
+                tell_status(&mut said, "service-gateway", server.status_addr());
                 spawn(runs, "service-gateway", server.run(shutdown.clone()));
             }
             Role::ServiceNode => {
                 let server = services::node::bind(config.service_node.clone(), bus.clone())
                     .await
                     .context("the service node cannot start")?;
+                tell_status(&mut said, "service-node", server.status_addr());
                 spawn(runs, "service-node", server.run(shutdown.clone()));
             }
         }
     }
     Ok(said)
+}
+
+/// Where a role shows how it is. `cupola status` gives its password.
+fn tell_status(said: &mut String, name: &str, address: SocketAddr) {
+    let _ = writeln!(said, "{name:<15} status on http://{address}/healthz");
 }
 
 fn spawn<E: Into<anyhow::Error>>(

@@ -198,9 +198,12 @@ pub(crate) fn prepare(config: &Config, user: &User) -> Result<()> {
         let password = secrets::ensure(&path)?;
         own(&path, user)?;
         let text = format!(
-            "# Made by `cupola up`, anew at each start.\nlisten: 127.0.0.1:{}\nlog_file: {:?}\nlogfile_size_limit: 10MB\nmax_payload: 1MB\nauthorization {{ user: cupola, password: \"{password}\" }}\n",
+            "# Made by `cupola up`, anew at each start.\nlisten: 127.0.0.1:{}\nlog_file: {:?}\nlogfile_size_limit: 10MB\nmax_payload: 1MB\n\
+             jetstream {{ store_dir: {:?}, max_memory_store: 16MB, max_file_store: 64MB }}\nauthorization {{ user: cupola, password: \"{password}\" }}\n",
             platform.nats_port,
-            platform.data_dir.join("log/nats.log")
+            platform.data_dir.join("log/nats.log"),
+            // For the lease of health managers: a key of some bytes.
+            platform.data_dir.join("nats/jetstream"),
         );
         write_private(&platform.nats_config_file(), &text, Some(user))?;
     }

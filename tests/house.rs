@@ -13,15 +13,16 @@ use std::{
 const MAY_USE: &[(&str, &[&str])] = &[
     ("cupola-protocol", &[]),
     ("cupola-bus", &["cupola-protocol"]),
+    ("cupola-status", &["cupola-protocol", "cupola-bus"]),
     ("warden", &["cupola-protocol"]),
     ("warden-client", &["cupola-protocol"]),
     ("rootfs", &[]),
-    ("stager", &["cupola-protocol", "cupola-bus", "warden-client", "rootfs"]),
-    ("dea", &["cupola-protocol", "cupola-bus", "warden-client", "rootfs"]),
-    ("controller", &["cupola-protocol", "cupola-bus"]),
-    ("router", &["cupola-protocol", "cupola-bus"]),
-    ("health-manager", &["cupola-protocol", "cupola-bus"]),
-    ("services", &["cupola-protocol", "cupola-bus", "warden-client", "rootfs"]),
+    ("stager", &["cupola-protocol", "cupola-bus", "cupola-status", "warden-client", "rootfs"]),
+    ("dea", &["cupola-protocol", "cupola-bus", "cupola-status", "warden-client", "rootfs"]),
+    ("controller", &["cupola-protocol", "cupola-bus", "cupola-status"]),
+    ("router", &["cupola-protocol", "cupola-bus", "cupola-status"]),
+    ("health-manager", &["cupola-protocol", "cupola-bus", "cupola-status"]),
+    ("services", &["cupola-protocol", "cupola-bus", "cupola-status", "warden-client", "rootfs"]),
     ("cli", &["cupola-protocol"]),
     ("testkit", &["cupola-protocol", "cupola-bus", "warden-client"]),
     (
@@ -238,7 +239,8 @@ fn nothing_is_left_undone_in_silence() {
 #[test]
 fn shipped_configurations_are_understood() {
     let mut read = 0;
-    for entry in fs::read_dir(root().join("docs/examples")).expect("docs/examples exists") {
+    let folders = ["docs/examples", "docs/examples/cluster"].map(|folder| root().join(folder));
+    for entry in folders.iter().flat_map(|folder| fs::read_dir(folder).expect("the folder exists")) {
         let path = entry.expect("an entry").path();
         if path.extension().is_some_and(|e| e == "toml") {
             let output = Command::new(env!("CARGO_BIN_EXE_cupola"))
@@ -255,5 +257,17 @@ fn shipped_configurations_are_understood() {
             read += 1;
         }
     }
-    assert!(read > 0, "no example was found");
+    assert!(read > 4, "examples are missing: only {read} found");
+}
+
+#[test]
+fn the_operators_guide_shows_every_file_that_the_cluster_is_made_of() {
+    let guide = fs::read_to_string(root().join("docs/operations.md")).expect("docs/operations.md exists");
+    for entry in fs::read_dir(root().join("docs/examples/cluster")).expect("the folder exists") {
+        let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
+        assert!(
+            guide.contains(&format!("(examples/cluster/{name})")),
+            "docs/operations.md does not name {name}"
+        );
+    }
 }

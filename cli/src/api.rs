@@ -1,7 +1,11 @@
 //! The client of the controller's API: requests with a token, refreshed when it has expired, and refusals in the
 //! controller's own words.
 
-use crate::{Error, session::Session};
+use crate::{
+    Error,
+    patience::{self, Patience},
+    session::Session,
+};
 use cupola_protocol::api::{ErrorBody, Page, Token};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, multipart::Form};
 use serde::{Serialize, de::DeserializeOwned};
@@ -11,10 +15,6 @@ use std::time::Duration;
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How long an answer may be silent; uploads and downloads of any length go on while they move.
 const SILENCE_LIMIT: Duration = Duration::from_secs(120);
-/// Times that a GET is tried when the connection fails; nothing else is sent twice.
-const GET_TRIES: u32 = 3;
-/// Pause between two of them.
-const GET_PAUSE: Duration = Duration::from_millis(500);
 /// Client name of the OAuth grants: the official CLI's, with an empty secret.
 const OAUTH_CLIENT: &str = "cf";
 
@@ -24,6 +24,7 @@ pub(crate) struct Api {
     pub session: Session,
     http: Client,
     base: String,
+    patience: Patience,
 }
 
 impl Api {
@@ -46,7 +47,7 @@ impl Api {
             .no_proxy()
             .build()
             .expect("the client's settings are constants");
-        Self { session, http, base: base.trim_end_matches('/').to_owned() }
+        Self { session, http, base: base.trim_end_matches('/').to_owned(), patience: Patience::default() }
     }
 
     /// The API's address.
@@ -123,7 +124,7 @@ impl Api {
         path: &str,
         build: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Response, Error> {
-        self.send_any(method, path, build).await
+        self.send_any(method, path, build).await.map(|(answer, _)| answer)
     }
 
     /// A token that is good now: a new one.
@@ -142,44 +143,64 @@ impl Api {
         path: &str,
         build: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Response, Error> {
-        let answer = self.send_any(method, path, build).await?;
+        let (answer, repeated) = self.send_any(method.clone(), path, build).await?;
         match answer.status() {
             status if status.is_success() => Ok(answer),
-            StatusCode::UNAUTHORIZED => Err(Error::Expired),
+            StatusCode::UNAUTHORIZED => Err(unauthorized(answer).await),
+            // The first time has removed it, though nobody heard of it.
+            StatusCode::NOT_FOUND if repeated && method == Method::DELETE => Ok(answer),
             _ => Err(refusal(answer).await),
         }
     }
 
-    /// Sends a request with the token; refreshes the token once when it has expired.
+    /// Sends a request with the token; refreshes the token once when it has expired. While the API is away, what may
+    /// be sent twice is tried again, and so is what was never sent; says whether it was.
     async fn send_any(
         &mut self,
         method: Method,
         path: &str,
         build: impl Fn(RequestBuilder) -> RequestBuilder,
-    ) -> Result<Response, Error> {
-        let mut refreshed = false;
-        let mut tries = 1;
+    ) -> Result<(Response, bool), Error> {
+        let repeatable = patience::is_repeatable(&method, path);
+        let (mut refreshed, mut repeated) = (false, false);
         loop {
             let Some(token) = self.session.access_token.clone() else { return Err(Error::NotLoggedIn) };
             let request = self.http.request(method.clone(), self.url(path)).bearer_auth(token);
-            let answer = match build(request).send().await {
-                Ok(answer) => answer,
-                Err(error) if method == Method::GET && tries < GET_TRIES && !error.is_timeout() => {
-                    tries += 1;
-                    tokio::time::sleep(GET_PAUSE).await;
+            match build(request).send().await {
+                Ok(answer) if patience::is_passing(answer.status()) => {
+                    let why = format!("it answers {}", answer.status());
+                    if !repeatable || !self.patience.again(&why).await {
+                        return Ok((answer, repeated));
+                    }
+                }
+                Ok(answer) => {
+                    self.patience.answered();
+                    if answer.status() != StatusCode::UNAUTHORIZED || refreshed {
+                        return Ok((answer, repeated));
+                    }
+                    self.refresh().await?;
+                    refreshed = true;
                     continue;
                 }
-                Err(error) => return Err(self.unreachable(error)),
-            };
-            if answer.status() != StatusCode::UNAUTHORIZED || refreshed {
-                return Ok(answer);
+                Err(error) => {
+                    let unsent = error.is_connect();
+                    let error = self.unreachable(error);
+                    if !(unsent || repeatable) || !self.goes_on(&error).await {
+                        return Err(error);
+                    }
+                }
             }
-            self.refresh().await?;
-            refreshed = true;
+            repeated = true;
         }
     }
 
-    /// A multipart upload. `form` is asked for it anew when the token has to be refreshed.
+    /// After a failure that may pass: pauses, tells the user once, and says whether to go on.
+    pub(crate) async fn goes_on(&mut self, error: &Error) -> bool {
+        error.is_passing() && self.patience.again(&crate::error::chain(error)).await
+    }
+
+    /// A multipart upload. `form` is asked for it anew when the token has to be refreshed. It is not sent again by
+    /// itself: whether the first one has arrived, the package says.
     pub(crate) async fn upload<T: DeserializeOwned>(
         &mut self,
         path: &str,
@@ -230,19 +251,23 @@ impl Api {
         self.session.save()
     }
 
-    async fn token(&self, form: &[(&str, &str)]) -> Result<Token, Error> {
-        let answer = self
-            .http
-            .post(self.url("/oauth/token"))
-            .basic_auth(OAUTH_CLIENT, Some(""))
-            .form(form)
-            .send()
-            .await
-            .map_err(|source| self.unreachable(source))?;
-        match answer.status() {
-            status if status.is_success() => self.json(answer).await,
-            StatusCode::UNAUTHORIZED | StatusCode::BAD_REQUEST => Err(Error::WrongCredentials),
-            _ => Err(refusal(answer).await),
+    async fn token(&mut self, form: &[(&str, &str)]) -> Result<Token, Error> {
+        loop {
+            let request =
+                self.http.post(self.url("/oauth/token")).basic_auth(OAUTH_CLIENT, Some("")).form(form);
+            let error = match request.send().await {
+                Ok(answer) if answer.status().is_success() => return self.json(answer).await,
+                Ok(answer)
+                    if matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::BAD_REQUEST) =>
+                {
+                    return Err(Error::WrongCredentials);
+                }
+                Ok(answer) => refusal(answer).await,
+                Err(error) => self.unreachable(error),
+            };
+            if !self.goes_on(&error).await {
+                return Err(error);
+            }
         }
     }
 
@@ -286,6 +311,16 @@ impl Api {
             },
             Err(_) => href.to_owned(),
         }
+    }
+}
+
+/// A 401 that outlives a new token: the login is over, or, as UAA says it of a password, what was sent is wrong.
+async fn unauthorized(answer: Response) -> Error {
+    match answer.json::<ErrorBody>().await {
+        Ok(body) if body.errors.iter().any(|error| error.title == "unauthorized") => {
+            Error::Refused { status: 401, detail: body.to_string() }
+        }
+        _ => Error::Expired,
     }
 }
 

@@ -11,11 +11,15 @@ mod instances;
 mod lifecycle;
 mod login;
 mod logs;
+mod organizations;
 mod platform;
+mod quotas;
 mod rename;
 mod routes;
 mod scale;
+mod services;
 mod target;
+mod users;
 
 use crate::{Error, api::Api, push, session::Session};
 use clap::Subcommand;
@@ -135,9 +139,21 @@ pub enum Command {
     /// Domains of the platform
     #[command(flatten)]
     Domains(domains::DomainCommand),
+    /// Services
+    #[command(flatten)]
+    Services(services::ServiceCommand),
     /// The platform and the session
     #[command(flatten)]
     Platform(platform::PlatformCommand),
+    /// Organizations and spaces
+    #[command(flatten)]
+    Organizations(organizations::OrganizationCommand),
+    /// Users and their roles
+    #[command(flatten)]
+    Users(users::UserCommand),
+    /// Quotas
+    #[command(flatten)]
+    Quotas(quotas::QuotaCommand),
 }
 
 impl Command {
@@ -167,7 +183,11 @@ impl Command {
             Self::Instances(command) => command.run().await,
             Self::Routes(command) => command.run().await,
             Self::Domains(command) => command.run().await,
+            Self::Services(command) => command.run().await,
             Self::Platform(command) => command.run().await,
+            Self::Organizations(command) => command.run().await,
+            Self::Users(command) => command.run().await,
+            Self::Quotas(command) => command.run().await,
         }
     }
 }
@@ -197,6 +217,18 @@ pub(crate) async fn find_app_maybe(api: &mut Api, name: &str) -> Result<Option<A
 
 #[cfg(test)]
 mod tests;
+
+/// Finds a thing by its name in a list whose address ends with `?` or `&`.
+async fn find<T: serde::de::DeserializeOwned>(
+    api: &mut Api,
+    list: &str,
+    kind: &'static str,
+    name: &str,
+    command: &'static str,
+) -> Result<T, Error> {
+    let found: Vec<T> = api.list(&format!("{list}names={}", crate::api::escape(name))).await?;
+    found.into_iter().next().ok_or_else(|| Error::Unknown { kind, name: name.to_owned(), list: command })
+}
 
 pub(crate) use app::show as show_app;
 pub(crate) use logs::Tail;

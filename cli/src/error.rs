@@ -152,6 +152,17 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether the same may work in a moment: nobody was there to answer, or what answers lacked something.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { source, .. } => !source.is_timeout() || source.is_connect(),
+            Self::Refused { status, .. } | Self::NotAnApi { status, .. } => matches!(status, 502..=504),
+            _ => false,
+        }
+    }
+}
+
 /// The message with its causes, each once.
 pub(crate) fn chain(error: &Error) -> String {
     let mut text = error.to_string();

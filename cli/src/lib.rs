@@ -2,13 +2,17 @@
 //!
 //! - [`Command`]: the commands, one file each in `commands/`
 //! - `api`: the HTTP client of the controller, with its errors in words for people
+//! - `ask`: what a person is asked at the terminal
+//! - `patience`: what is sent again while the API is away
 //! - `session`: what a login leaves on disk
 //! - `push/`: files, manifest, upload
 
 mod api;
+mod ask;
 mod commands;
 mod error;
 mod output;
+mod patience;
 mod push;
 mod session;
 mod wait;

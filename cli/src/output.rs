@@ -37,6 +37,11 @@ pub(crate) fn doing(text: &str) {
     line(text);
 }
 
+/// Says something beside the command's output.
+pub(crate) fn note(text: &str) {
+    eprintln!("{text}");
+}
+
 /// Prints that it worked.
 pub(crate) fn ok() {
     line("OK");

@@ -8,7 +8,8 @@ use crate::{
     Error,
     api::Api,
     commands::{find_app, find_app_maybe, show_app},
-    output, wait,
+    output,
+    wait::{self, Upload},
 };
 use cupola_protocol::{
     Mebibytes,
@@ -18,6 +19,9 @@ use cupola_protocol::{
 use files::Source;
 use reqwest::Method;
 use std::path::{Path, PathBuf};
+
+/// Times that an upload is sent when the platform loses it.
+const UPLOAD_TRIES: u32 = 5;
 
 /// Flags of `cupola push`.
 #[derive(Debug, Default, clap::Args)]
@@ -189,11 +193,27 @@ async fn upload(api: &mut Api, app: &App, source: &Source) -> Result<String, Err
     };
     let request =
         CreatePackage { kind: "bits".to_owned(), relationships: OfApp { app: ToOne::new(app.guid.clone()) } };
-    let package: Package = api.call(Method::POST, "/v3/packages", &request).await?;
     let (archive, matched) = source.archive(known)?;
-    let path = format!("/v3/packages/{}/upload", package.guid);
-    let form = || archive::form(&archive, &matched, source.describe());
-    let package: Package = api.upload(&path, form).await?;
-    wait::package(api, &package.guid).await?;
-    Ok(package.guid)
+    let mut package: Package = api.call(Method::POST, "/v3/packages", &request).await?;
+    let mut tries = 1;
+    loop {
+        let path = format!("/v3/packages/{}/upload", package.guid);
+        let form = || archive::form(&archive, &matched, source.describe());
+        let sent = api.upload::<Package>(&path, form).await;
+        if let Err(error) = sent
+            && (tries >= UPLOAD_TRIES || !api.goes_on(&error).await)
+        {
+            return Err(error);
+        }
+        match wait::package(api, &package.guid).await? {
+            Upload::Ready => return Ok(package.guid),
+            Upload::Lost | Upload::Gone if tries >= UPLOAD_TRIES => {
+                let detail = format!("the platform has lost it {tries} times");
+                return Err(Error::Job { what: "the upload".to_owned(), detail });
+            }
+            Upload::Lost => {}
+            Upload::Gone => package = api.call(Method::POST, "/v3/packages", &request).await?,
+        }
+        tries += 1;
+    }
 }

@@ -13,6 +13,8 @@ use tokio::time::Instant;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// A job is given up after this time.
 const JOB_LIMIT: Duration = Duration::from_secs(120);
+/// The same for what a service broker carries out by itself: a week, as long as the platform follows it.
+const BROKER_LIMIT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Staging has a limit of its own on the platform; this is for a platform that says nothing any more.
 const STAGING_LIMIT: Duration = Duration::from_secs(3600);
 /// The same for instances, whose health check has a limit of its own.
@@ -24,7 +26,35 @@ const LAST_LINES: usize = 15;
 
 /// Waits for a job.
 pub(crate) async fn job(api: &mut Api, path: &str, what: &str) -> Result<(), Error> {
+    job_until(api, path, what, JOB_LIMIT).await
+}
+
+/// The same for one that a service broker may take very long for.
+pub(crate) async fn long_job(api: &mut Api, path: &str, what: &str) -> Result<(), Error> {
+    job_until(api, path, what, BROKER_LIMIT).await
+}
+
+/// Waits until a service broker has taken a job; says whether it is done already.
+pub(crate) async fn job_taken(api: &mut Api, path: &str, what: &str) -> Result<bool, Error> {
     let deadline = Instant::now() + JOB_LIMIT;
+    while Instant::now() < deadline {
+        let job: Job = match api.get(path).await {
+            Err(Error::Refused { status: 404, .. }) => return Ok(true),
+            other => other?,
+        };
+        match job.state {
+            JobStatus::Processing => tokio::time::sleep(LOOK_EVERY).await,
+            JobStatus::Polling => return Ok(false),
+            JobStatus::Complete | JobStatus::Failed => {
+                return job_until(api, path, what, JOB_LIMIT).await.map(|()| true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+async fn job_until(api: &mut Api, path: &str, what: &str, limit: Duration) -> Result<(), Error> {
+    let deadline = Instant::now() + limit;
     loop {
         let job: Job = match api.get(path).await {
             // The job is forgotten once it has been complete for a while.
@@ -38,7 +68,7 @@ pub(crate) async fn job(api: &mut Api, path: &str, what: &str) -> Result<(), Err
                 return Err(Error::Job { what: what.to_owned(), detail: details.join("; ") });
             }
             JobStatus::Processing | JobStatus::Polling if Instant::now() >= deadline => {
-                let detail = format!("it is not done after {} s", JOB_LIMIT.as_secs());
+                let detail = format!("it is not done after {} s", limit.as_secs());
                 return Err(Error::Job { what: what.to_owned(), detail });
             }
             JobStatus::Processing | JobStatus::Polling => tokio::time::sleep(LOOK_EVERY).await,
@@ -46,13 +76,28 @@ pub(crate) async fn job(api: &mut Api, path: &str, what: &str) -> Result<(), Err
     }
 }
 
-/// Waits until an uploaded package can be staged.
-pub(crate) async fn package(api: &mut Api, guid: &str) -> Result<(), Error> {
+/// What became of an upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Upload {
+    /// The package can be staged.
+    Ready,
+    /// The platform has lost it: it may be sent again.
+    Lost,
+    /// The package itself is gone.
+    Gone,
+}
+
+/// Waits until the platform has handled an upload.
+pub(crate) async fn package(api: &mut Api, guid: &str) -> Result<Upload, Error> {
     let deadline = Instant::now() + JOB_LIMIT;
     loop {
-        let package: Package = api.get(&format!("/v3/packages/{guid}")).await?;
+        let package: Package = match api.get(&format!("/v3/packages/{guid}")).await {
+            Err(Error::Refused { status: 404, .. }) => return Ok(Upload::Gone),
+            other => other?,
+        };
         match package.state {
-            PackageStatus::Ready => return Ok(()),
+            PackageStatus::Ready => return Ok(Upload::Ready),
+            PackageStatus::AwaitingUpload => return Ok(Upload::Lost),
             PackageStatus::Failed | PackageStatus::Expired => {
                 let detail = package.data.error.unwrap_or_else(|| "the platform does not say why".to_owned());
                 return Err(Error::Job { what: "the upload".to_owned(), detail });
@@ -77,7 +122,7 @@ pub(crate) async fn stage(api: &mut Api, app: &App, package: &str) -> Result<Str
         staging_memory_in_mb: None,
         staging_disk_in_mb: None,
     };
-    let mut build: Build = api.call(Method::POST, "/v3/builds", &request).await?;
+    let mut build = begin(api, &request).await?;
     let deadline = Instant::now() + STAGING_LIMIT;
     loop {
         staging_lines(api, &mut tail).await?;
@@ -105,6 +150,23 @@ pub(crate) async fn stage(api: &mut Api, app: &App, package: &str) -> Result<Str
             }
         }
         build = api.get(&format!("/v3/builds/{}", build.guid)).await?;
+    }
+}
+
+/// Begins a build. When its answer was lost, it may have begun all the same: then that one is taken.
+async fn begin(api: &mut Api, request: &CreateBuild) -> Result<Build, Error> {
+    loop {
+        let error = match api.call(Method::POST, "/v3/builds", request).await {
+            Ok(build) => return Ok(build),
+            Err(error) => error,
+        };
+        if !api.goes_on(&error).await {
+            return Err(error);
+        }
+        let path = format!("/v3/builds?package_guids={}&states=STAGING", request.package.guid);
+        if let Some(build) = api.list::<Build>(&path).await?.into_iter().next() {
+            return Ok(build);
+        }
     }
 }
 

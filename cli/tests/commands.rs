@@ -5,6 +5,10 @@ mod fake;
 mod instances;
 #[path = "commands/routes.rs"]
 mod routes;
+#[path = "commands/services.rs"]
+mod services;
+#[path = "commands/tenancy.rs"]
+mod tenancy;
 
 use fake::Fake;
 use std::{
@@ -110,6 +114,46 @@ impl Developer {
 
     fn requests(&self) -> Vec<String> {
         self.fake.platform().requests.clone()
+    }
+}
+
+/// In each phase a request is lost, before it was handled and after: the push goes on and says so, and nothing is
+/// done twice that must not be.
+#[test]
+fn a_push_goes_on_when_the_controller_is_away_for_a_moment() {
+    for request in [
+        "GET /v3/apps?",
+        "POST /v3/spaces/s1/actions/apply_manifest",
+        "GET /v3/jobs/",
+        "POST /v3/resource_matches",
+        "POST /v3/packages ",
+        "POST /v3/packages/p1/upload",
+        "GET /v3/packages/p1",
+        "POST /v3/builds",
+        "GET /v3/builds/b1",
+        "PATCH /v3/apps/",
+        "POST /v3/apps/",
+        "GET /v3/processes/",
+    ] {
+        for handled in [false, true] {
+            let developer = Developer::new();
+            let folder = developer.home.path().join("app");
+            fs::create_dir(&folder).unwrap();
+            // Large enough that the platform is asked whether it has the file.
+            fs::write(folder.join("index.html"), vec![b'x'; 100_000]).unwrap();
+            let request = request.trim_end();
+            // Something answers first: an API that never did is not waited for.
+            developer.fake.platform().lost.push((request, handled));
+            let said = developer.run(&["push", "site", "-p", folder.to_str().unwrap()]);
+            assert_eq!(said.status, 0, "{request} {handled}: {said:?}");
+            let platform = developer.fake.platform();
+            assert!(platform.lost.is_empty(), "{request} was never sent");
+            assert_eq!(platform.builds, 1, "{request} {handled}");
+            assert_eq!(platform.uploaded.len(), 1);
+            if request != "GET /v3/apps?" {
+                assert!(said.err.contains("The API is away, going on"), "{request} {handled}: {said:?}");
+            }
+        }
     }
 }
 

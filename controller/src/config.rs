@@ -14,6 +14,8 @@ use url::Url;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// Which one of its kind, for `vcap.component.*`.
+    pub index: u32,
     /// Where the API listens; port 0 takes a free one.
     pub listen: SocketAddr,
     /// Where rows, blobs and secrets live.
@@ -31,6 +33,18 @@ pub struct Config {
     pub database_statement_seconds: u64,
     /// Seconds that a start waits for a database that is away, until it fails.
     pub database_start_seconds: u64,
+    /// Store of the blobs: `s3://bucket/folder?endpoint=https://host&region=name`; without it, the directory
+    /// `<data_dir>/blobs`. Several controllers need a store that all of them reach.
+    pub blobs: Option<Url>,
+    /// File with the store's credentials, as AWS writes them: `aws_access_key_id = …`, `aws_secret_access_key = …`;
+    /// without it, the environment's `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`.
+    pub blobs_credentials_file: Option<PathBuf>,
+    /// Seconds that a request to the store may take, tries included, until it is answered with 503.
+    pub blobs_wait_seconds: u64,
+    /// Seconds after which what a controller works at belongs to nobody, when it says nothing.
+    pub lease_seconds: u64,
+    /// Seconds that a request waits for another that changes the same app.
+    pub lock_wait_seconds: u64,
     /// Domain of the platform: the API answers as `api.<domain>`, apps get routes under it.
     pub domain: String,
     /// Base of the links in answers; without it, the address that the client used.
@@ -121,12 +135,15 @@ pub struct Config {
     pub shutdown_seconds: u64,
     /// Service brokers.
     pub services: ServicesConfig,
+    /// The status page.
+    pub status: cupola_status::Config,
 }
 
 impl Default for Config {
     /// Numbers without a remark are those of cloud_controller_ng.
     fn default() -> Self {
         Self {
+            index: 0,
             // 9022 was cloud_controller_ng's external port.
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9022)),
             data_dir: PathBuf::from("/var/lib/cupola/controller"),
@@ -136,6 +153,11 @@ impl Default for Config {
             database_wait_seconds: 3,
             database_statement_seconds: 10,
             database_start_seconds: 60,
+            blobs: None,
+            blobs_credentials_file: None,
+            blobs_wait_seconds: 20,
+            lease_seconds: 12,
+            lock_wait_seconds: 60,
             domain: "cupola.localhost".to_owned(),
             external_url: None,
             internal_url: None,
@@ -182,6 +204,7 @@ impl Default for Config {
             job_seconds: 3600,
             shutdown_seconds: 10,
             services: ServicesConfig::default(),
+            status: cupola_status::Config::default(),
         }
     }
 }
@@ -209,10 +232,16 @@ impl Config {
         if self.database.as_ref().is_some_and(|url| !matches!(url.scheme(), "postgres" | "postgresql")) {
             return wrong("database", "must be postgres://user@host/name; leave it out for SQLite");
         }
+        if self.blobs.as_ref().is_some_and(|url| url.scheme() != "s3") {
+            return wrong("blobs", "must be s3://bucket; leave it out for a directory");
+        }
         for (key, number) in [
             ("database_connections", u64::from(self.database_connections)),
             ("database_wait_seconds", self.database_wait_seconds),
             ("database_statement_seconds", self.database_statement_seconds),
+            ("blobs_wait_seconds", self.blobs_wait_seconds),
+            ("lease_seconds", self.lease_seconds),
+            ("lock_wait_seconds", self.lock_wait_seconds),
             ("default_memory_mb", self.default_memory_mb.0),
             ("default_disk_mb", self.default_disk_mb.0),
             ("staging_memory_mb", self.staging_memory_mb.0),

@@ -4,7 +4,9 @@ use crate::{
     auth::{Signer, Tokens},
     blobs::Blobs,
     config::Config,
+    figures::Figures,
     instances::Standings,
+    locks::Locks,
     logs::Logs,
     nodes::{Nodes, Stagers},
     services::Services,
@@ -17,19 +19,16 @@ use cupola_protocol::{
     droplet, logs,
     logs::{LogLine, Source, Stream},
 };
-use std::{
-    collections::HashMap,
-    path::PathBuf,
-    sync::{Arc, Mutex, Weak},
-    time::Instant,
-};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 use time::OffsetDateTime;
-use tokio::sync::{Notify, OwnedMutexGuard, Semaphore};
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// What every request and every task works with.
 pub(crate) struct Context {
     pub config: Config,
+    /// This run of the controller, as owner of builds and uploads.
+    pub id: String,
     pub pool: Pool,
     pub blobs: Blobs,
     pub bus: Bus,
@@ -37,6 +36,7 @@ pub(crate) struct Context {
     pub stagers: Stagers,
     pub logs: Logs,
     pub standings: Standings,
+    pub figures: Figures,
     pub tokens: Tokens,
     pub signer: Signer,
     pub files: reqwest::Client,
@@ -53,7 +53,7 @@ pub(crate) struct Context {
     pub shutdown: CancellationToken,
     /// Since when.
     pub begun: Instant,
-    pub locks: AppLocks,
+    pub locks: Locks,
     pub services: Services,
     /// One permit per password that is being checked: each takes 19 MiB and a core.
     pub checking: Semaphore,
@@ -87,27 +87,5 @@ impl Context {
         if let Err(error) = self.bus.publish(&news).await {
             tracing::warn!(%app, %error, "could not tell that an app has changed");
         }
-    }
-}
-
-/// One lock per app: whoever changes its row, or tells a node about it, holds it.
-#[derive(Debug, Default)]
-pub(crate) struct AppLocks(Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>);
-
-impl AppLocks {
-    pub(crate) async fn lock(&self, app: &str) -> OwnedMutexGuard<()> {
-        let lock = {
-            let mut locks = self.0.lock().expect("no holder of this lock panics");
-            locks.retain(|_, lock| lock.strong_count() > 0);
-            match locks.get(app).and_then(Weak::upgrade) {
-                Some(lock) => lock,
-                None => {
-                    let lock = Arc::new(tokio::sync::Mutex::new(()));
-                    locks.insert(app.to_owned(), Arc::downgrade(&lock));
-                    lock
-                }
-            }
-        };
-        lock.lock_owned().await
     }
 }

@@ -25,6 +25,9 @@ use tokio::time::Instant;
 /// The least pause between two rounds over all nodes.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
+/// How long a stop may take to reach the bus.
+const FLUSH: Duration = Duration::from_secs(1);
+
 /// What became of one try to place an instance.
 enum Tried {
     /// A node runs it, or it is no longer wanted.
@@ -38,20 +41,20 @@ enum Tried {
 impl Context {
     /// The action `start`: does nothing when the app is started already.
     pub(crate) async fn start_app(self: &Shared, guid: &str) -> Result<AppRow, ApiError> {
-        let lock = self.locks.lock(guid).await;
+        let lock = self.locks.app(guid).await?;
         let app = self.app(guid).await?;
         if app.started() {
             return Ok(app);
         }
         let app = self.start_locked(app).await?;
         drop(lock);
-        self.place(&app, (0..app.instances()).collect());
+        self.place(&app, (0..app.instances()).collect(), String::new());
         Ok(app)
     }
 
     /// The action `restart`: new instances of a new version, the old ones stopped.
     pub(crate) async fn restart_app(self: &Shared, guid: &str) -> Result<AppRow, ApiError> {
-        let lock = self.locks.lock(guid).await;
+        let lock = self.locks.app(guid).await?;
         let app = self.app(guid).await?;
         let old = app.started().then(|| app.version());
         let app = self.start_locked(app).await?;
@@ -59,13 +62,13 @@ impl Context {
             self.stop_instances(&app.id(), Some(old), None).await?;
         }
         drop(lock);
-        self.place(&app, (0..app.instances()).collect());
+        self.place(&app, (0..app.instances()).collect(), String::new());
         Ok(app)
     }
 
     /// The action `stop`.
     pub(crate) async fn stop_app(self: &Shared, guid: &str) -> Result<AppRow, ApiError> {
-        let _lock = self.locks.lock(guid).await;
+        let _lock = self.locks.app(guid).await?;
         let mut app = self.app(guid).await?;
         if app.started() {
             app.state = "STOPPED".to_owned();
@@ -73,6 +76,7 @@ impl Context {
             self.log(&app.id(), Stream::Out, format!("Stopping app {}", app.name)).await;
         }
         self.standings.forget(&app.id());
+        store::forget_placements(&self.pool, &app.guid, 0).await?;
         // Also when it was stopped already: a node may have missed the first message.
         self.stop_instances(&app.id(), Some(app.version()), None).await?;
         self.tell_updated(&app.id()).await;
@@ -81,7 +85,7 @@ impl Context {
 
     /// The action `scale`. Instances take effect at once, sizes at the next start.
     pub(crate) async fn scale_app(self: &Shared, guid: &str, scale: &Scale) -> Result<AppRow, ApiError> {
-        let lock = self.locks.lock(guid).await;
+        let lock = self.locks.app(guid).await?;
         let mut app = self.app(guid).await?;
         let before = app.instances();
         if let Some(instances) = scale.instances {
@@ -102,19 +106,20 @@ impl Context {
             self.log(&app.id(), Stream::Out, words).await;
         }
         if app.started() && after < before {
+            store::forget_placements(&self.pool, &app.guid, after).await?;
             self.stop_instances(&app.id(), Some(app.version()), Some((after..before).collect())).await?;
         }
         drop(lock);
         self.tell_updated(&app.id()).await;
         if app.started() && after > before {
-            self.place(&app, (before..after).collect());
+            self.place(&app, (before..after).collect(), String::new());
         }
         Ok(app)
     }
 
     /// The routes of an app have changed: tells the nodes, and through `router.known` the routers.
     pub(crate) async fn routes_of_app_changed(&self, guid: &str) -> Result<(), ApiError> {
-        let _lock = self.locks.lock(guid).await;
+        let _lock = self.locks.app(guid).await?;
         self.routes_changed.notify_one();
         let Some(app) = store::get::<AppRow>(&self.pool, "apps", guid).await? else { return Ok(()) };
         if app.started() {
@@ -210,6 +215,7 @@ impl Context {
         app.started_at = store::now();
         self.save_app(&mut app).await?;
         store::forget_crashes(&self.pool, &app.guid).await?;
+        store::forget_placements(&self.pool, &app.guid, 0).await?;
         self.standings.forget(&app.id());
         // Marked before anyone can ask, so that no instance looks lost between here and its placing.
         for index in 0..app.instances() {
@@ -231,11 +237,18 @@ impl Context {
     ) -> Result<(), ApiError> {
         let stop = Stop { droplet: app.clone(), version, instances: None, indices, states: None };
         self.bus.publish(&stop).await?;
+        // On the server before the lock is free: what another controller sends next comes after it. Without a server
+        // it waits here in the client, and so do theirs.
+        match tokio::time::timeout(FLUSH, self.bus.flush()).await {
+            Ok(flushed) => flushed?,
+            Err(_) => tracing::warn!(%app, "the bus is away: a stop waits for it"),
+        }
         Ok(())
     }
 
-    /// Finds nodes for these indices, one after the other, without letting the caller wait.
-    pub(crate) fn place(self: &Shared, app: &AppRow, indices: Vec<u32>) {
+    /// Finds nodes for these indices, one after the other, without letting the caller wait. An index that somebody has
+    /// placed since a time (as rows have it; the empty text is before all) is not placed again.
+    pub(crate) fn place(self: &Shared, app: &AppRow, indices: Vec<u32>, since: String) {
         for index in &indices {
             self.standings.begin(&app.id(), &app.version(), *index);
         }
@@ -245,7 +258,7 @@ impl Context {
             for index in indices {
                 let problem = tokio::select! {
                     () = context.shutdown.cancelled() => return,
-                    problem = context.place_one(&id, &version, index, deadline) => problem,
+                    problem = context.place_one(&id, &version, index, &since, deadline) => problem,
                 };
                 context.standings.end(&id, &version, index, problem.clone());
                 if let Some(problem) = problem {
@@ -264,11 +277,12 @@ impl Context {
         app: &AppId,
         version: &Version,
         index: u32,
+        since: &str,
         deadline: Instant,
     ) -> Option<String> {
         let mut asked = false;
         loop {
-            let problem = match self.try_nodes(app, version, index).await {
+            let problem = match self.try_nodes(app, version, index, since).await {
                 Ok(Tried::Done) => return None,
                 Ok(Tried::Never(problem)) => return Some(problem.to_string()),
                 Ok(Tried::Later(problem)) if Instant::now() >= deadline => return Some(problem.to_string()),
@@ -292,15 +306,24 @@ impl Context {
     }
 
     /// Asks one node after the other, until one takes the instance.
-    async fn try_nodes(&self, id: &AppId, version: &Version, index: u32) -> Result<Tried, ApiError> {
+    async fn try_nodes(
+        &self,
+        id: &AppId,
+        version: &Version,
+        index: u32,
+        since: &str,
+    ) -> Result<Tried, ApiError> {
         let mut tried = BTreeSet::new();
         let mut last = String::new();
         for _ in 0..self.config.tries {
-            let _lock = self.locks.lock(id.as_str()).await;
+            let _lock = self.locks.app(id.as_str()).await?;
             let Some(app) = store::get::<AppRow>(&self.pool, "apps", id.as_str()).await? else {
                 return Ok(Tried::Done);
             };
             if !app.started() || app.version() != *version || index >= app.instances() {
+                return Ok(Tried::Done);
+            }
+            if store::placed(&self.pool, &app.guid, &app.version, index, since).await? {
                 return Ok(Tried::Done);
             }
             let Some(droplet) = self.droplet_of(&app).await? else { return Ok(Tried::Done) };
@@ -322,6 +345,7 @@ impl Context {
             last = match self.bus.request(&dea::start_subject(&node), &start, timeout).await {
                 Ok(dea::StartReply { error: None, .. }) => {
                     self.nodes.reserve(&node, id, app.memory(), app.disk());
+                    store::record_placement(&self.pool, &app.guid, &app.version, index).await?;
                     tracing::info!(app = %id, index, %node, "placed an instance");
                     return Ok(Tried::Done);
                 }

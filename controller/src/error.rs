@@ -5,6 +5,9 @@ use std::{net::SocketAddr, path::PathBuf};
 /// Why the controller could not start, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The status page cannot be served.
+    #[error("the controller cannot show its status")]
+    Status(#[source] cupola_status::Error),
     /// A key of the configuration is wrong.
     #[error("the controller's key {key} is wrong: it {reason}")]
     Config {
@@ -43,10 +46,10 @@ pub enum Error {
         source: sqlx::migrate::MigrateError,
     },
     /// The blobs cannot be used.
-    #[error("cannot use the blobs in {path}")]
+    #[error("cannot use the blobs in {place}")]
     Blobs {
         /// Where they are.
-        path: PathBuf,
+        place: String,
         /// Why.
         #[source]
         source: object_store::Error,

@@ -39,6 +39,7 @@ fn stop_reason(app: Option<&AppRow>, wish: &StopInstance) -> Option<&'static str
 impl Context {
     /// `hm9000.start`.
     pub(crate) async fn start_wished(self: &Shared, wish: &StartInstance) {
+        let heard = store::now();
         let app = match store::get::<AppRow>(&self.pool, "apps", wish.droplet.as_str()).await {
             Ok(app) => app,
             // Nothing is done on missing data: the health manager asks again.
@@ -48,7 +49,7 @@ impl Context {
             (None, Some(app)) => {
                 if self.standings.begin(&wish.droplet, &wish.version, wish.instance_index) {
                     tracing::info!(app = %wish.droplet, index = wish.instance_index, "starting a missing instance");
-                    self.place(&app, vec![wish.instance_index]);
+                    self.place(&app, vec![wish.instance_index], heard);
                 }
             }
             (refusal, _) => {
@@ -96,6 +97,7 @@ impl Context {
             Err(error) => return tracing::warn!(app = %news.droplet, %error, "cannot read an app"),
         }
         if news.reason == ExitReason::Crashed {
+            self.figures.crashed();
             let crash = CrashRow {
                 idx: i64::from(news.index),
                 version: news.version.to_string(),

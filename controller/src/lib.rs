@@ -4,7 +4,8 @@
 //! - [`Config`], [`Error`], [`bind`], [`Server`]: the door
 //! - [`access`]: the table of roles and actions; [`endpoints`]: the table of what is served, and to whom
 //! - `api`: one file per kind of resource; `auth`: users, tokens, signed addresses
-//! - `store`: rows (SQLite through sqlx) and queries; `blobs`: packages, droplets, caches (object_store)
+//! - `store`: rows (SQLite or PostgreSQL, through sqlx) and queries; `blobs`: packages, droplets, caches
+//!   (object_store); `locks`: one at a time, across controllers too; `takeover`: what a dead controller left
 //! - `quota` decides purely whether a change fits
 //! - `placement` decides purely which node gets an instance; `nodes` remembers advertisements
 //! - `desired` starts, stops and scales on the bus; `staging` makes droplets; `health` honours the health
@@ -22,10 +23,11 @@ mod config;
 mod context;
 mod desired;
 mod error;
+mod figures;
 mod files;
 mod health;
-
 mod instances;
+mod locks;
 mod logs;
 mod manifest;
 mod nodes;
@@ -38,6 +40,7 @@ mod services;
 mod staging;
 mod store;
 mod sweep;
+mod takeover;
 
 pub use api::{Endpoint, endpoints};
 pub use config::Config;

@@ -197,7 +197,7 @@ impl Context {
             row.instances = i64::from(instances.unwrap_or(1));
             self.make_app(&row).await?;
         } else {
-            let lock = self.locks.lock(&row.guid).await;
+            let lock = self.locks.app(&row.guid).await?;
             // What a start, a stop or a scale has changed since the plan was made stays.
             let now = self.app(&row.guid).await?;
             row.state = now.state;
@@ -205,6 +205,7 @@ impl Context {
             row.started_at = now.started_at;
             row.droplet_guid = now.droplet_guid;
             row.instances = now.instances;
+            row.updated_at = now.updated_at;
             self.save_app(&mut row).await?;
             drop(lock);
             if let Some(instances) = instances.filter(|instances| *instances != row.instances()) {
@@ -216,7 +217,7 @@ impl Context {
             let found = store::find_route(&self.pool, &route.host, &route.path, &route.domain_guid).await?;
             let found = match found {
                 Some(found) => found,
-                None => self.make_route(&space.guid, route).await?,
+                None => self.add_route(space, route).await?,
             };
             changed |= store::insert_destination(&self.pool, &found.guid, &row.guid).await?;
         }
@@ -230,6 +231,19 @@ impl Context {
             self.routes_of_app_changed(&row.guid).await?;
         }
         self.bind_planned(&row.guid, bindings, user).await
+    }
+
+    async fn add_route(&self, space: &SpaceRow, route: &RouteParts) -> Result<store::RouteRow, ApiError> {
+        match self.make_route(&space.guid, route).await {
+            Ok(made) => Ok(made),
+            // Another request may have been faster, for this very space.
+            Err(error) => {
+                self.check_route_free(space, route).await?;
+                store::find_route(&self.pool, &route.host, &route.path, &route.domain_guid)
+                    .await?
+                    .ok_or(error)
+            }
+        }
     }
 
     /// A new app with the platform's defaults; not in the database yet.

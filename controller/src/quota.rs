@@ -172,7 +172,7 @@ mod tests {
             total_instances: instances,
             total_services: None,
             total_routes: None,
-            paid_services: 1,
+            paid_services: true,
             created_at: String::new(),
             updated_at: String::new(),
         }

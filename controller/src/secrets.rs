@@ -1,6 +1,10 @@
-//! Secrets that are generated at the first start and kept in files of mode 0600.
+//! Secrets that are generated at the first start: those that every controller needs are rows, the first
+//! administrator's password is a file of mode 0600.
 
-use crate::Error;
+use crate::{
+    Error,
+    store::{self, Pool},
+};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use std::{
     fs::{self, OpenOptions},
@@ -14,14 +18,23 @@ pub(crate) fn generate() -> String {
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
 }
 
-/// The secret in a file; makes both when there is none.
-pub(crate) fn ensure(path: &Path) -> Result<String, Error> {
-    match fs::read_to_string(path) {
-        Ok(text) if !text.trim().is_empty() => Ok(text.trim().to_owned()),
-        Ok(_) => write_new(path),
-        Err(error) if error.kind() == ErrorKind::NotFound => write_new(path),
-        Err(source) => Err(Error::File { action: "read", path: path.to_owned(), source }),
+/// The secret of a name, the same for every controller on this database. One that an earlier version kept in a file
+/// is taken over, and the file removed.
+pub(crate) async fn shared(pool: &Pool, name: &'static str, file: &Path) -> Result<String, Error> {
+    let failed = |action| move |source| Error::File { action, path: file.to_owned(), source };
+    let old = match fs::read_to_string(file) {
+        Ok(text) => Some(text.trim().to_owned()),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(source) => return Err(failed("read")(source)),
+    };
+    let candidate = old.clone().filter(|secret| !secret.is_empty()).unwrap_or_else(generate);
+    let secret = store::settle(pool, name, &candidate)
+        .await
+        .map_err(|error| Error::Prepare { what: format!("agreeing on the secret {name}: {error}") })?;
+    if old.is_some() {
+        fs::remove_file(file).map_err(failed("remove"))?;
     }
+    Ok(secret)
 }
 
 /// Writes a new secret beside its place, then moves it there: a reader never sees half of one.
@@ -57,14 +70,20 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
-    #[test]
-    fn a_secret_is_made_once_and_only_its_owner_reads_it() {
+    #[tokio::test]
+    async fn a_secret_is_made_once_and_one_of_a_file_is_taken_over() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("secret");
-        let first = ensure(&path).unwrap();
+        let config = crate::Config { data_dir: dir.path().to_owned(), ..crate::Config::default() };
+        let (pool, _) = store::open(&config).await.unwrap();
+        let file = dir.path().join("a.key");
+        let first = shared(&pool, "a", &file).await.unwrap();
         assert!(first.len() >= 43);
-        assert_eq!(ensure(&path).unwrap(), first);
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_ne!(write_new(&path).unwrap(), first);
+        assert_eq!(shared(&pool, "a", &file).await.unwrap(), first);
+        let file = dir.path().join("b.key");
+        let old = write_new(&file).unwrap();
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(shared(&pool, "b", &file).await.unwrap(), old);
+        assert!(!file.exists());
+        assert_eq!(shared(&pool, "b", &file).await.unwrap(), old);
     }
 }

@@ -4,9 +4,11 @@ use crate::{
     Config, Error, announce, api,
     auth::{Signer, Tokens, hash_password},
     blobs::Blobs,
-    context::{AppLocks, Context, Shared},
+    context::{Context, Shared},
+    figures::{self, Figures},
     files,
     instances::Standings,
+    locks::Locks,
     logs::Logs,
     nodes::{Nodes, Stagers},
     secrets,
@@ -16,12 +18,14 @@ use crate::{
 use axum::Router;
 use cupola_bus::{Bus, Subscription};
 use cupola_protocol::{
+    InstanceId,
     controller::{BulkCredentials, BulkCredentialsRequest},
     dea, droplet, health, logs,
     logs::LogLine,
     services::RegisterBroker,
     staging,
 };
+use cupola_status::{Identity, Page, Questions};
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -45,6 +49,8 @@ pub struct Server {
     context: Shared,
     router: Router,
     subscriptions: Subscriptions,
+    page: Page,
+    questions: Questions,
 }
 
 impl std::fmt::Debug for Context {
@@ -79,7 +85,7 @@ impl std::fmt::Debug for Subscriptions {
 pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
     config.validate()?;
     let data = config.data_dir.clone();
-    let (blobs, incoming) = (data.join("blobs"), data.join("incoming"));
+    let incoming = data.join("incoming");
     // What was being received when the controller died is nothing.
     if incoming.exists() {
         fs::remove_dir_all(&incoming).map_err(|source| Error::File {
@@ -88,13 +94,16 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
             source,
         })?;
     }
-    for dir in [&data, &blobs, &incoming] {
+    for dir in [&data, &incoming] {
         secrets::private_dir(dir)?;
     }
-    let token_secret = secrets::ensure(&data.join("token.key"))?;
-    let url_secret = secrets::ensure(&data.join("url.key"))?;
-    let bulk_password = secrets::ensure(&data.join("bulk-password"))?;
-    let pool = store::open(&config).await?;
+    let (pool, shared) = store::open(&config).await?;
+    let alone = shared.is_none();
+    let locks = Locks::new(shared, Duration::from_secs(config.lock_wait_seconds));
+    let blobs = Blobs::open(&config).await?;
+    let token_secret = secrets::shared(&pool, "token.key", &data.join("token.key")).await?;
+    let url_secret = secrets::shared(&pool, "url.key", &data.join("url.key")).await?;
+    let bulk_password = secrets::shared(&pool, "bulk-password", &data.join("bulk-password")).await?;
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|source| Error::Listen { address: config.listen, source })?;
@@ -103,8 +112,19 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
         Some(url) => url.as_str().trim_end_matches('/').to_owned(),
         None => format!("http://{}", reachable(&config, address)),
     };
+    let identity = Identity {
+        name: "controller",
+        kind: "CloudController",
+        index: config.index,
+        id: InstanceId::generate().to_string(),
+        historic: figures::historic,
+    };
+    let (page, questions) =
+        Page::bind(&config.status, identity, &config, &bus).await.map_err(Error::Status)?;
     let context = Arc::new(Context {
-        blobs: Blobs::local(&blobs).map_err(|source| Error::Blobs { path: blobs.clone(), source })?,
+        id: store::new_guid(),
+        blobs,
+        figures: page.figures(Figures::new),
         nodes: Nodes::default(),
         stagers: Stagers::default(),
         logs: Logs::new(config.log_lines),
@@ -121,7 +141,7 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
         tasks: TaskTracker::new(),
         shutdown: CancellationToken::new(),
         begun: Instant::now(),
-        locks: AppLocks::default(),
+        locks,
         services: Services::new(&config.services),
         checking: Semaphore::new(PASSWORDS_AT_ONCE),
         incoming,
@@ -132,9 +152,15 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
     });
     seed(&context).await?;
     let subscriptions = subscribe(&context.bus).await.map_err(Error::Bus)?;
-    context.recover().await.map_err(|error| prepare("recovering from the last run", error.detail()))?;
+    let failed = |error: api::ApiError| prepare("recovering from the last run", error.detail());
+    if alone {
+        context.take_over_all().await.map_err(failed)?;
+    }
+    if context.config.blobs.is_none() {
+        context.sweep().await.map_err(failed)?;
+    }
     let router = api::router(context.clone());
-    Ok(Server { listener, address, context, router, subscriptions })
+    Ok(Server { listener, address, context, router, subscriptions, page, questions })
 }
 
 fn prepare(what: &str, why: impl std::fmt::Display) -> Error {
@@ -151,20 +177,29 @@ fn reachable(config: &Config, address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// Makes what the first start needs: domain, organization, space, administrator.
+/// Makes what the first start needs: domain, organization, space, administrator. One controller at a time, and each
+/// looks first; what a death left half done is gone on with.
 async fn seed(context: &Context) -> Result<(), Error> {
-    let config = &context.config;
+    let (config, pool) = (&context.config, &context.pool);
     let failed = |error: sqlx::Error| prepare("making the first rows", error);
-    let domains = store::domains(&context.pool).await.map_err(failed)?;
+    let _lock =
+        context.locks.first_rows().await.map_err(|error| prepare("making the first rows", error.detail()))?;
+    let domains = store::domains(pool).await.map_err(failed)?;
     if !domains.iter().any(|domain| domain.name == config.domain) {
-        store::insert_domain(&context.pool, &config.domain).await.map_err(failed)?;
+        store::insert_domain(pool, &config.domain).await.map_err(failed)?;
     }
-    if store::has_users(&context.pool).await.map_err(failed)? {
+    if store::has_users(pool).await.map_err(failed)? {
         return Ok(());
     }
-    let organization =
-        store::insert_organization(&context.pool, &config.organization).await.map_err(failed)?;
-    store::insert_space(&context.pool, &config.space, &organization).await.map_err(failed)?;
+    let organization = match store::organization_named(pool, &config.organization).await.map_err(failed)? {
+        Some(organization) => organization.guid,
+        None => store::insert_organization(pool, &config.organization).await.map_err(failed)?,
+    };
+    if let Err(error) = store::insert_space(pool, &config.space, &organization).await
+        && !store::is_duplicate(&error)
+    {
+        return Err(failed(error));
+    }
     if let Some(parent) = config.admin_password_path().parent() {
         secrets::private_dir(parent)?;
     }
@@ -174,7 +209,7 @@ async fn seed(context: &Context) -> Result<(), Error> {
         .await
         .map_err(|error| prepare("hashing a password", error))?
         .map_err(|error| prepare("hashing a password", error))?;
-    store::insert_user(&context.pool, &config.admin_user, &hash, true).await.map_err(failed)?;
+    store::insert_user(pool, &config.admin_user, &hash, true).await.map_err(failed)?;
     tracing::info!(user = config.admin_user, file = %config.admin_password_path().display(), "made the administrator");
     Ok(())
 }
@@ -204,12 +239,18 @@ impl Server {
         self.address
     }
 
+    /// Where its status page is.
+    pub fn status_addr(&self) -> SocketAddr {
+        self.page.addr()
+    }
+
     /// Serves until `shutdown`; then lets open requests end, for a while.
     ///
     /// # Errors
     /// When the listener fails.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
-        let Self { listener, address, context, router, subscriptions } = self;
+        let Self { listener, address, context, router, subscriptions, page, questions } = self;
+        let _status = page.serve();
         let stop = context.shutdown.clone();
         // Also when this future is dropped: no task goes on without its server.
         let _stop = stop.clone().drop_guard();
@@ -219,6 +260,20 @@ impl Server {
             let context = context.clone();
             async move { context.forget_now_and_then().await }
         });
+        context.tasks.spawn(figures::answer(context.clone(), questions));
+        context.tasks.spawn(context.clone().keep_leases());
+        if context.config.blobs.is_some() {
+            // Such a store may hold much: nobody waits for the look at all of it.
+            let context = context.clone();
+            context.tasks.clone().spawn(async move {
+                tokio::select! {
+                    () = context.shutdown.cancelled() => {}
+                    swept = context.sweep() => if let Err(error) = swept {
+                        tracing::warn!(error = error.detail(), "cannot look for blobs that nothing names");
+                    }
+                }
+            });
+        }
         context.tasks.spawn(services::work(context.clone()));
         context.tasks.spawn(hear(context.clone(), subscriptions));
         tracing::info!(%address, "the controller serves");
@@ -243,6 +298,9 @@ impl Server {
         }
         if let Err(error) = context.bus.flush().await {
             tracing::warn!(%error, "could not say goodbye on the bus");
+        }
+        if let Err(error) = store::release(&context.pool, &context.id).await {
+            tracing::warn!(%error, "could not give up the leases: they lapse by themselves");
         }
         context.pool.close().await;
         served.map_err(Error::Serve)

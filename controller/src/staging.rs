@@ -54,6 +54,9 @@ impl From<sqlx::Error> for Failure {
 /// How much longer than the stager itself the controller waits: the stager's own error says more.
 const GRACE: Duration = Duration::from_secs(30);
 
+/// Pause between two tries to place a staging that was taken over.
+const CLEARING_PAUSE: Duration = Duration::from_millis(500);
+
 impl Context {
     /// Begins to stage a package.
     pub(crate) async fn begin_build(
@@ -74,7 +77,7 @@ impl Context {
                 package.state
             )));
         }
-        let _lock = self.locks.lock(&package.app_guid).await;
+        let _lock = self.locks.app(&package.app_guid).await?;
         let app = self.app(&package.app_guid).await?;
         if !store::staging_builds(&self.pool, &app.guid).await?.is_empty() {
             let detail = format!("App {} is being staged already: wait for that to end.", app.name);
@@ -103,19 +106,22 @@ impl Context {
             upload_sha256: None,
             upload_sha1: None,
             upload_size: None,
+            takeovers: 0,
             created_at: now.clone(),
             updated_at: now,
         };
-        store::insert_build(&self.pool, &build).await?;
+        store::insert_build(&self.pool, &build, &self.lease()).await?;
         let (context, row) = (self.clone(), build.clone());
         self.tasks.spawn(async move { context.build(row).await });
         Ok(build)
     }
 
-    async fn build(self: Shared, build: BuildRow) {
+    /// Stages a build of this controller to its end.
+    pub(crate) async fn build(self: Shared, build: BuildRow) {
         let id = AppId::new(build.app_guid.clone());
+        let begun = Instant::now();
         let outcome = tokio::select! {
-            // The next start marks the build as failed.
+            // The next start, or another controller, takes the build over.
             () = self.shutdown.cancelled() => return,
             outcome = self.stage(&build) => outcome,
         };
@@ -123,6 +129,7 @@ impl Context {
             Ok(reply) => self.staged(&build, reply).await,
             Err(failure) => Err(failure),
         };
+        self.figures.build(outcome.is_ok(), begun.elapsed());
         if let Err(failure) = outcome {
             let error = format!("{} - {}", failure.kind, failure.message);
             tracing::warn!(app = %id, build = build.guid, error, "a staging failed");
@@ -152,7 +159,9 @@ impl Context {
         };
         let mut tried = BTreeSet::new();
         let mut last = None;
-        for _ in 0..self.config.tries {
+        // What was taken over may find its own last try in the way, for a moment.
+        let clearing = Instant::now() + Duration::from_secs(self.config.node_wait_seconds);
+        while tried.len() < self.config.tries as usize {
             let stager = match self.choose_stager(&need, &tried).await {
                 Ok(stager) => stager,
                 Err(problem) => return Err(last.unwrap_or_else(|| no_stager(&problem))),
@@ -161,6 +170,15 @@ impl Context {
             match self.ask_stager(&stager, &start).await {
                 Ok(reply) => match failure(&reply) {
                     None => return Ok(reply),
+                    Some(failure)
+                        if failure.kind == "InsufficientResources"
+                            && build.takeovers > 0
+                            && Instant::now() < clearing =>
+                    {
+                        last = Some(failure);
+                        tokio::time::sleep(CLEARING_PAUSE).await;
+                        continue;
+                    }
                     // Another one may have room; any other failure would be the same there.
                     Some(failure) if failure.kind == "InsufficientResources" => last = Some(failure),
                     Some(failure) => return Err(failure),
@@ -241,7 +259,11 @@ impl Context {
         let bound = self.bound_to(&app.guid).await?;
         Ok(Start {
             app_id: app.id(),
-            task_id: TaskId::new(build.guid.clone()),
+            // The stager may still be ending the last try.
+            task_id: match build.takeovers {
+                0 => TaskId::new(build.guid.clone()),
+                again => TaskId::new(format!("{}-{again}", build.guid)),
+            },
             properties: Properties {
                 services: bound.services,
                 environment,
@@ -303,7 +325,7 @@ impl Context {
             created_at: now.clone(),
             updated_at: now,
         };
-        if store::build_staged(&self.pool, &droplet).await? {
+        if store::build_staged(&self.pool, &droplet, &self.id).await? {
             let words = format!(
                 "Staging complete: droplet of {}",
                 cupola_protocol::Bytes(u64::try_from(size).unwrap_or(0))
@@ -315,7 +337,12 @@ impl Context {
         Ok(())
     }
 
-    async fn build_failed(&self, build: &BuildRow, error: &str) -> Result<(), ApiError> {
+    /// Ends a build of this controller with a reason, and leaves nothing of it.
+    pub(crate) async fn build_failed(&self, build: &BuildRow, error: &str) -> Result<(), ApiError> {
+        if !store::owns_build(&self.pool, &build.guid, &self.id).await? {
+            // Another controller has taken it over.
+            return Ok(());
+        }
         let row: Option<BuildRow> = store::get(&self.pool, "builds", &build.guid).await?;
         let uploaded: Vec<_> = row.and_then(|row| row.upload_sha256).into_iter().collect();
         let droplets = store::droplets_of_app(&self.pool, &build.app_guid).await?;
@@ -326,7 +353,7 @@ impl Context {
         if droplets.is_empty() {
             self.blobs.remove(&Key::cache(&build.app_guid)).await?;
         }
-        store::build_failed(&self.pool, &build.guid, error).await?;
+        store::build_failed(&self.pool, &build.guid, error, &self.id).await?;
         self.remove_unnamed(&uploaded, &[]).await
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     context::Context,
     store::{self, AppRow, PackageRow},
 };
-use cupola_protocol::{AppId, logs::Stream, staging};
+use cupola_protocol::{AppId, staging};
 use std::{collections::HashSet, time::Duration};
 use time::OffsetDateTime;
 
@@ -16,7 +16,7 @@ const PERIOD: Duration = Duration::from_secs(300);
 impl Context {
     /// Deletes an app whole: its instances, stagings, rows, blobs, cache and log.
     pub(crate) async fn delete_app(&self, app: &AppRow) -> Result<(), ApiError> {
-        let lock = self.locks.lock(&app.guid).await;
+        let lock = self.locks.app(&app.guid).await?;
         let packages = store::packages_of_app(&self.pool, &app.guid).await?;
         let mut sha256s: Vec<_> = store::droplets_of_app(&self.pool, &app.guid)
             .await?
@@ -48,13 +48,14 @@ impl Context {
 
     /// Removes droplets and remembered files that no row names any more.
     pub(crate) async fn remove_unnamed(&self, sha256s: &[String], sha1s: &[String]) -> Result<(), ApiError> {
-        let _sharing = self.blobs.sharing().await;
         for sha256 in sha256s {
+            let _lock = self.locks.blob(sha256).await?;
             if !store::droplet_named(&self.pool, sha256).await? {
                 self.blobs.remove(&Key::droplet(sha256)).await?;
             }
         }
         for sha1 in sha1s {
+            let _lock = self.locks.blob(sha1).await?;
             if !store::resource_named(&self.pool, sha1).await? {
                 self.blobs.remove(&Key::resource(sha1)).await?;
             }
@@ -87,7 +88,7 @@ impl Context {
 
     /// Removes old packages, droplets and builds of an app beyond those that are kept.
     pub(crate) async fn prune(&self, app: &str) -> Result<(), ApiError> {
-        let _lock = self.locks.lock(app).await;
+        let _lock = self.locks.app(app).await?;
         let Some(row) = store::get::<AppRow>(&self.pool, "apps", app).await? else { return Ok(()) };
         let others = store::droplets_of_app(&self.pool, app).await?;
         let others = others.into_iter().filter(|droplet| Some(&droplet.guid) != row.droplet_guid.as_ref());
@@ -110,26 +111,19 @@ impl Context {
         Ok(())
     }
 
-    /// At start: builds that were at work have failed, uploads that were under way are nothing, and blobs that no
-    /// row names go.
-    pub(crate) async fn recover(&self) -> Result<(), ApiError> {
-        for build in store::builds_at_work(&self.pool).await? {
-            let error = "StagingError - The controller was restarted while the app was staged: push it again";
-            store::build_failed(&self.pool, &build.guid, error).await?;
-            self.log(&AppId::new(build.app_guid), Stream::Err, error).await;
-        }
-        let (_, packages) =
-            store::list::<PackageRow>(&self.pool, &store::Selection::all("packages", Vec::new())).await?;
-        for package in packages.iter().filter(|package| package.state == "PROCESSING_UPLOAD") {
-            self.delete_package(&package.guid).await?;
-        }
-        let _sharing = self.blobs.sharing().await;
+    /// Removes blobs that no row names: what a death between blob and row left. Other controllers may be at work:
+    /// each blob is looked at under the lock that they hold while they add it.
+    pub(crate) async fn sweep(&self) -> Result<(), ApiError> {
         for key in self.blobs.keys().await? {
             let (kind, name) = key.parts();
+            let _lock = match kind.as_str() {
+                "caches" => self.locks.app(&name).await?,
+                _ => self.locks.blob(&name).await?,
+            };
             let named = match kind.as_str() {
                 "packages" => store::get::<PackageRow>(&self.pool, "packages", &name)
                     .await?
-                    .is_some_and(|package| package.state == "READY"),
+                    .is_some_and(|package| matches!(package.state.as_str(), "READY" | "PROCESSING_UPLOAD")),
                 "droplets" => store::droplet_named(&self.pool, &name).await?,
                 "caches" => store::get::<AppRow>(&self.pool, "apps", &name).await?.is_some(),
                 "resources" => store::resource_named(&self.pool, &name).await?,

@@ -69,6 +69,8 @@ pub struct Config {
     pub crash_lifetime_seconds: f64,
     /// What happens to the instances when the agent is told to end.
     pub on_shutdown: OnShutdown,
+    /// The status page.
+    pub status: cupola_status::Config,
     /// How the files of instances are served.
     pub files: FilesConfig,
 }
@@ -123,6 +125,7 @@ impl Default for Config {
             clean_seconds: 60.0,
             crash_lifetime_seconds: 3600.0,
             on_shutdown: OnShutdown::Stop,
+            status: cupola_status::Config::default(),
             files: FilesConfig::default(),
         }
     }

@@ -3,6 +3,7 @@
 //! A droplet that is there is whole: it was checked before it got its name. Several instances that need the
 //! same one wait for one fetch. What an instance holds is never collected.
 
+use crate::figures::Downloads;
 use cupola_protocol::{Bytes, dea::Start};
 use futures::StreamExt;
 use sha1::Sha1;
@@ -36,6 +37,7 @@ pub(crate) struct Droplets {
     /// One lock for each digest that is being fetched or was.
     fetches: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     leases: Mutex<HashMap<String, Weak<()>>>,
+    counted: Option<Downloads>,
 }
 
 /// A droplet that is there, and stays while this lives.
@@ -160,7 +162,12 @@ impl Droplets {
             }
         }
         let (fetches, leases) = (Mutex::default(), Mutex::default());
-        Ok(Self { directory, client, max_bytes: max.0, fetches, leases })
+        Ok(Self { directory, client, max_bytes: max.0, fetches, leases, counted: None })
+    }
+
+    /// The same, and fetches are counted.
+    pub(crate) fn counted(self, downloads: Downloads) -> Self {
+        Self { counted: Some(downloads), ..self }
     }
 
     /// The droplet of a start message, fetched if it is not there.
@@ -177,7 +184,11 @@ impl Droplets {
             let _ = fs::File::open(&file).and_then(|file| file.set_modified(SystemTime::now()));
             Ok(())
         } else {
-            self.fetch_with_retries(&digest, &message.executable_uri, &file).await
+            let fetched = self.fetch_with_retries(&digest, &message.executable_uri, &file).await;
+            if let Some(counted) = &self.counted {
+                if fetched.is_ok() { &counted.done } else { &counted.failed }.increment(1);
+            }
+            fetched
         };
         drop(turn);
         let mut fetches = lock(&self.fetches);

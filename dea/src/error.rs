@@ -61,6 +61,9 @@ pub enum Error {
     /// A subscription could not be made.
     #[error("the node agent cannot listen on the bus")]
     Subscribe(#[source] cupola_bus::Error),
+    /// The status page cannot be served.
+    #[error("the node agent cannot show its status")]
+    Status(#[source] cupola_status::Error),
     /// The connection to the bus is closed for good.
     #[error("the node agent has lost the bus for good")]
     BusClosed,

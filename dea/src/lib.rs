@@ -10,6 +10,7 @@
 //! - `filters`: which instances a message means (pure)
 //! - `egress`: rules of the controller as requests to the warden (pure)
 //! - `journal`: what survives a restart
+//! - `figures`: what is counted and measured
 //! - `identity`, `machine`: which agent this is, and what its machine has
 //!
 //! Containers live in the warden, not here: an agent that ends, with or without warning, takes up its
@@ -21,6 +22,7 @@ mod crashes;
 mod droplets;
 mod egress;
 mod error;
+mod figures;
 mod files;
 mod filters;
 mod identity;

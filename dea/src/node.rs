@@ -1,7 +1,8 @@
 //! What every instance of this agent shares.
 
 use crate::{
-    Config, crashes::Crashes, droplets::Droplets, files::Directory, instance::Outputs, resources::Capacity,
+    Config, crashes::Crashes, droplets::Droplets, figures::Figures, files::Directory, instance::Outputs,
+    resources::Capacity,
 };
 use cupola_bus::Bus;
 use cupola_protocol::{DeaId, Event, InstanceId, Message, Subject};
@@ -21,6 +22,7 @@ pub(crate) struct Node {
     pub(crate) stacks: rootfs::Store,
     pub(crate) droplets: Droplets,
     pub(crate) capacity: Capacity,
+    pub(crate) figures: Figures,
     /// What is kept of crashed instances.
     pub(crate) crashes: Crashes,
     /// The last output of each instance.

@@ -18,17 +18,13 @@ use crate::{
 };
 use cupola_protocol::{
     AppId, DeaId, InstanceId,
-    component::Announce,
     dea::{Advertise, Heartbeat, Hello, InstanceState, Placement, Shutdown},
     droplet::ExitReason,
     router,
 };
+use cupola_status::{Page, Questions};
 use housekeeping::Housekeeping;
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use subscriptions::{News, Subscriptions};
 use tokio::{
     net::TcpListener,
@@ -56,6 +52,8 @@ pub struct Server {
     subscriptions: Subscriptions,
     left_behind: Vec<Record>,
     stacks: Vec<String>,
+    page: Page,
+    questions: Questions,
     /// Of the file server.
     listener: TcpListener,
 }
@@ -66,19 +64,24 @@ impl Server {
         &self.node.id
     }
 
+    /// Where its status page is.
+    pub fn status_addr(&self) -> SocketAddr {
+        self.page.addr()
+    }
+
     /// Runs until `shutdown`, then ends or leaves its instances as configured.
     ///
     /// # Errors
     /// [`Error::BusClosed`] when the bus is gone for good; [`Error::File`] when the journal cannot be written.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
-        let Self { node, journal, mut subscriptions, left_behind, stacks, listener } = self;
+        let Self { node, journal, mut subscriptions, left_behind, stacks, listener, page, mut questions } =
+            self;
+        let _status = page.serve();
         let config = node.config.clone();
         let (changes_in, mut changes) = mpsc::unbounded_channel();
         let (paces_in, mut paces) = mpsc::channel(1);
         let mut housekeeping = Housekeeping::start(node.clone(), stacks);
         let mut core = Core {
-            announce: answers::announce(&node),
-            begun: Instant::now(),
             node,
             journal,
             instances: BTreeMap::new(),
@@ -139,6 +142,7 @@ impl Server {
                 _ = register.tick() => core.register_all().await,
                 _ = note_offsets.tick() => core.note_offsets().await?,
                 task = housekeeping.next() => core.keep_house(task),
+                question = questions.next() => core.examine(question),
             }
         };
         core.end(&mut changes).await?;
@@ -163,8 +167,6 @@ fn set_pace(register: &mut Interval, start: &router::Start) {
 struct Core {
     node: Arc<Node>,
     journal: Journal,
-    announce: Announce,
-    begun: Instant,
     instances: BTreeMap<InstanceId, Instance>,
     changes: mpsc::UnboundedSender<InstanceId>,
     readings: Arc<Readings>,
@@ -276,7 +278,6 @@ impl Core {
 
     /// The bus is there, again: everything that others may have missed.
     async fn announce_all(&self) {
-        self.node.publish(&self.announce).await;
         self.advertise().await;
         self.beat().await;
         self.register_all().await;

@@ -9,6 +9,8 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// Which one of its kind, for `vcap.component.*`.
+    pub index: u32,
     /// The stager's own directory. The warden must allow it to be copied from and to.
     pub data_dir: PathBuf,
     /// Directory of the stacks. The warden must allow them as root filesystems.
@@ -51,11 +53,14 @@ pub struct Config {
     /// What every staging may reach, beside what its request says: the app's services. What the warden denies stays
     /// denied.
     pub egress: Vec<EgressRule>,
+    /// The status page.
+    pub status: cupola_status::Config,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
+            index: 0,
             data_dir: "/var/lib/cupola/stager".into(),
             stacks_dir: "/var/lib/cupola/stacks".into(),
             warden_socket: "/run/cupola/warden.sock".into(),
@@ -82,6 +87,7 @@ impl Default for Config {
                 icmp_type: None,
                 icmp_code: None,
             }],
+            status: cupola_status::Config::default(),
         }
     }
 }

@@ -35,6 +35,13 @@ pub enum Error {
         #[source]
         source: cupola_bus::Error,
     },
+    /// The status page cannot be served.
+    #[error("the stager cannot show its status")]
+    Status {
+        /// Why.
+        #[source]
+        source: cupola_status::Error,
+    },
     /// The bus has closed its connection for good.
     #[error("the bus has closed its connection")]
     BusClosed,

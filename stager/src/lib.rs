@@ -7,6 +7,7 @@
 //! - [`Config`], [`Error`], [`bind()`], [`Server`]: the component
 //! - `admission`: which stagings run, and whether another may (pure)
 //! - `staging`: one staging from its request to its reply; `reply`, `failure`: what is answered
+//! - `figures`: what is counted and measured
 //! - `package`, `processes`, `environment`, `lines`: the formats (pure, or files alone)
 //! - `container`, `transfer`, `workspace`, `droplet`: the warden, HTTP, files, and the archive that comes out
 
@@ -18,6 +19,7 @@ mod droplet;
 mod environment;
 mod error;
 mod failure;
+mod figures;
 mod lines;
 mod log;
 mod package;

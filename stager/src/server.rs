@@ -6,6 +6,7 @@ use crate::{
     buildpacks::Buildpacks,
     container,
     failure::Failure,
+    figures::{self, Figures},
     reply,
     staging::{self, Tools},
     workspace::workspaces,
@@ -15,7 +16,8 @@ use cupola_protocol::{
     Mebibytes, StagerId, TaskId,
     staging::{Advertise, Locate, Start, Stop, start_subject},
 };
-use std::{collections::HashMap, fs, path::Path, sync::Arc, time::Duration};
+use cupola_status::{Identity, Page, Questions};
+use std::{collections::HashMap, fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 use warden_client::Client;
@@ -26,6 +28,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a transfer may stand still.
 const READ_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// How long the warden may take to answer a question about its health.
+const WARDEN_LIMIT: Duration = Duration::from_secs(1);
+
 /// A stager that can take requests.
 #[derive(Debug)]
 pub struct Server {
@@ -35,6 +40,9 @@ pub struct Server {
     tasks: JoinSet<()>,
     running: HashMap<Id, (TaskId, CancellationToken)>,
     swept: bool,
+    page: Option<Page>,
+    status: SocketAddr,
+    questions: Questions,
 }
 
 /// Makes a stager. Directories and buildpacks must be right; bus and warden may come and go.
@@ -48,12 +56,23 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
         .read_timeout(READ_TIMEOUT)
         .build()
         .map_err(|source| Error::Http { source })?;
+    let identity = Identity {
+        name: "stager",
+        kind: "Stager",
+        index: config.index,
+        id: id.to_string(),
+        historic: figures::historic,
+    };
+    let (page, questions) = Page::bind(&config.status, identity, &config, &bus)
+        .await
+        .map_err(|source| Error::Status { source })?;
     let short: String = id.as_str().chars().filter(char::is_ascii_alphanumeric).take(8).collect();
     let room = Room { memory: Mebibytes(config.memory_mb), disk: Mebibytes(config.disk_mb) };
     let tools = Tools {
         warden: Client::new(&config.warden_socket),
         handle_prefix: format!("staging-{short}-"),
         closing: CancellationToken::new(),
+        figures: page.figures(Figures::new),
         config,
         bus,
         http,
@@ -67,6 +86,9 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
         tasks: JoinSet::new(),
         running: HashMap::new(),
         swept: false,
+        status: page.addr(),
+        page: Some(page),
+        questions,
     })
 }
 
@@ -105,8 +127,14 @@ impl Server {
         &self.id
     }
 
+    /// Where its status page is.
+    pub fn status_addr(&self) -> SocketAddr {
+        self.status
+    }
+
     /// Works until `shutdown`; then stops what is running and waits until nothing of it is left.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), Error> {
+        let _status = self.page.take().map(Page::serve);
         let bus = self.tools.bus.clone();
         let subscribed = |source| Error::Bus { source };
         let mut starts: Subscription<Start> =
@@ -136,6 +164,10 @@ impl Server {
                     Some(_) => self.advertise().await,
                     None => break Err(Error::BusClosed),
                 },
+                question = self.questions.next() => {
+                    let problems = self.examine().await;
+                    question.answer(problems);
+                }
                 _ = tick.tick() => {
                     self.sweep().await;
                     self.advertise().await;
@@ -159,6 +191,7 @@ impl Server {
         };
         if let Err(failure) = admitted {
             tracing::info!(task = %request.task_id, %failure, "a staging is refused");
+            self.tools.figures.refused.increment(1);
             reply::answer(&incoming, reply::failed(request, &failure)).await;
             return;
         }
@@ -196,6 +229,36 @@ impl Server {
         while let Some(ended) = self.tasks.join_next_with_id().await {
             self.ended(ended);
         }
+    }
+
+    /// Brings the figures up to date, and says what is wrong.
+    async fn examine(&self) -> Vec<String> {
+        let figures = &self.tools.figures;
+        let available = self.admission.available();
+        figures.running.set(self.running.len() as f64);
+        figures.memory_available.set(available.memory.bytes().0 as f64);
+        figures.disk_available.set(available.disk.bytes().0 as f64);
+        figures.warden_errors.absolute(self.tools.warden.failures());
+        let mut problems = Vec::new();
+        let warden = self.tools.warden.clone().with_patience(Duration::ZERO);
+        let problem = match tokio::time::timeout(WARDEN_LIMIT, warden.ping()).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(format!("the warden cannot be used: {error}")),
+            Err(_) => Some(format!("the warden has not answered within {} s", WARDEN_LIMIT.as_secs())),
+        };
+        figures.warden_up.set(f64::from(u8::from(problem.is_none())));
+        problems.extend(problem);
+        match self.tools.stacks.list() {
+            Ok(entries) => {
+                let usable = entries.iter().filter(|entry| entry.stack.is_ok()).count();
+                figures.stacks.set(usable as f64);
+                if usable == 0 {
+                    problems.push("this node has no stack: build one with cupola stack build".to_owned());
+                }
+            }
+            Err(error) => problems.push(format!("the stacks cannot be listed: {error}")),
+        }
+        problems
     }
 
     /// Says what could still be taken. A stager without a warden or a stack could take nothing: it is silent.

@@ -15,6 +15,7 @@ use crate::{
     droplet::{self, Digests, StagingInfo},
     environment,
     failure::{Failure, Phase},
+    figures::Figures,
     log::{Follower, Log},
     package::{self, Unpacked},
     processes::{Release, WEB, parse_procfile},
@@ -44,6 +45,7 @@ pub(crate) struct Tools {
     pub(crate) stacks: rootfs::Store,
     /// Beginning of the handles of this stager's containers.
     pub(crate) handle_prefix: String,
+    pub(crate) figures: Figures,
     /// The stager is being shut down.
     pub(crate) closing: CancellationToken,
 }
@@ -65,10 +67,12 @@ pub(crate) async fn stage(tools: Arc<Tools>, incoming: Incoming<Start>, stop: Ca
     let request = incoming.message.clone();
     let (app, task) = (request.app_id.clone(), request.task_id.clone());
     tracing::info!(%app, %task, stack = request.stack, "a staging begins");
+    let (figures, begun) = (tools.clone(), Instant::now());
     let failure = match Staging::new(tools, request, stop) {
         Ok(staging) => staging.run(&incoming).await.err(),
         Err(failure) => Some(failure),
     };
+    figures.figures.ended(failure.as_ref(), begun.elapsed());
     match failure {
         None => tracing::info!(%app, %task, "a staging has succeeded"),
         Some(failure) => {

@@ -1,14 +1,7 @@
 //! `login`: asks for what is missing, gets tokens, and targets the only organization and space there are.
 
 use super::target;
-use crate::{Error, api::Api, output, session::Session};
-use std::{
-    io::{BufRead, IsTerminal, Read, Write},
-    path::PathBuf,
-};
-
-/// Most bytes that are read as a password from standard input.
-const LONGEST_PASSWORD: u64 = 4096;
+use crate::{Error, api::Api, ask, output, session::Session};
 
 /// Flags of `cupola login`.
 #[derive(Debug, clap::Args)]
@@ -48,12 +41,15 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
     output::line(format_args!("API    {}", api.base()));
     let user = match arguments.user {
         Some(user) => user,
-        None => ask("user name", "-u NAME")?,
+        None => ask::line("user name", "-u NAME")?,
     };
     let password = match arguments.password {
         Some(password) => password,
-        None if arguments.password_stdin => from_stdin()?,
-        None => ask_password()?,
+        None if arguments.password_stdin => {
+            let [password] = ask::passwords_from_stdin()?;
+            password
+        }
+        None => ask::password("password")?,
     };
     api.login(&user, &password).await?;
     target::choose(&mut api, arguments.organization.as_deref(), arguments.space.as_deref()).await?;
@@ -69,7 +65,7 @@ pub(crate) async fn auth(user: Option<String>, password: Option<String>) -> Resu
         given(user, "CF_USERNAME").ok_or(Error::NoTerminal { what: "user name", flag: "CF_USERNAME" })?;
     let password = match given(password, "CF_PASSWORD") {
         Some(password) => password,
-        None => ask_password()?,
+        None => ask::password("password")?,
     };
     let session = Session::load()?;
     let mut api = Api::at(session.forgotten(None), &session.api_address());
@@ -78,32 +74,4 @@ pub(crate) async fn auth(user: Option<String>, password: Option<String>) -> Resu
     target::choose(&mut api, None, None).await?;
     output::ok();
     Ok(())
-}
-
-fn ask(what: &'static str, flag: &'static str) -> Result<String, Error> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Error::NoTerminal { what, flag });
-    }
-    print!("{what}: ");
-    let _ = std::io::stdout().flush();
-    let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line).map_err(unreadable)?;
-    Ok(line.trim().to_owned())
-}
-
-fn ask_password() -> Result<String, Error> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Error::NoTerminal { what: "password", flag: "--password-stdin" });
-    }
-    rpassword::prompt_password("password: ").map_err(unreadable)
-}
-
-fn from_stdin() -> Result<String, Error> {
-    let mut text = String::new();
-    std::io::stdin().lock().take(LONGEST_PASSWORD).read_to_string(&mut text).map_err(unreadable)?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
-}
-
-fn unreadable(source: std::io::Error) -> Error {
-    Error::File { action: "read", path: PathBuf::from("standard input"), source }
 }

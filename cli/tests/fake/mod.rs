@@ -1,6 +1,8 @@
 //! A controller that behaves: apps, packages, builds and instances go through their states, in memory.
 
 mod resources;
+mod services;
+mod tenancy;
 
 use axum::{
     Json, Router,
@@ -46,6 +48,12 @@ pub(crate) struct Platform {
     pub(crate) staging_error: Option<&'static str>,
     /// The state and details that instances come to, instead of running.
     pub(crate) instances_end: Option<(&'static str, &'static str)>,
+    /// Organizations, spaces, users, roles, quotas.
+    pub(crate) tenants: tenancy::Tenants,
+    /// Requests that are lost, once each: how they begin, and whether they are handled all the same.
+    pub(crate) lost: Vec<(&'static str, bool)>,
+    /// Builds that were begun.
+    pub(crate) builds: u32,
     /// Files of every instance, by path; what an app writes while it is followed is added here.
     pub(crate) files: BTreeMap<String, Vec<u8>>,
     /// Crashed instances, as they are told.
@@ -54,6 +62,8 @@ pub(crate) struct Platform {
     pub(crate) routes: BTreeMap<String, Value>,
     /// Domains by guid.
     pub(crate) domains: BTreeMap<String, String>,
+    /// Service instances, bindings and brokers.
+    pub(crate) services: services::Services,
     /// Tokens given so far.
     given: u32,
     /// Looks at what takes a while.
@@ -123,13 +133,13 @@ impl Platform {
 
 fn routes(platform: Arc<Mutex<Platform>>) -> Router {
     Router::new()
-        .route("/v3/organizations", get(|| async { page(vec![named("o1", "main")]) }))
-        .route("/v3/spaces", get(|| async { page(vec![named("s1", "dev")]) }))
         .route("/v3/spaces/s1/actions/apply_manifest", post(apply_manifest))
+        .merge(tenancy::routes())
         .route("/v3/jobs/{job}", get(job))
         .route("/v3/apps", get(apps))
         .route("/v3/apps/{app}", get(app).patch(rename_app).delete(delete_app))
         .merge(resources::routes())
+        .merge(services::routes())
         .route(
             "/v3/apps/{app}/processes",
             get(|State(p): Shared| async move { page(vec![process(&p.lock().unwrap())]) }),
@@ -150,7 +160,7 @@ fn routes(platform: Arc<Mutex<Platform>>) -> Router {
         )
         .route("/v3/packages/p1", get(package_state))
         .route("/v3/packages/p1/upload", post(upload))
-        .route("/v3/builds", post(build))
+        .route("/v3/builds", get(builds).post(build))
         .route("/v3/builds/b1", get(build_state))
         .route("/api/v1/read/{app}", get(read))
         .route_layer(middleware::from_fn_with_state(platform.clone(), authorized))
@@ -164,8 +174,23 @@ fn routes(platform: Arc<Mutex<Platform>>) -> Router {
 }
 
 async fn noted(State(p): Shared, request: Request, next: Next) -> Response {
-    p.lock().unwrap().requests.push(format!("{} {}", request.method(), request.uri()));
-    next.run(request).await
+    let line = format!("{} {}", request.method(), request.uri());
+    let lost = {
+        let mut p = p.lock().unwrap();
+        p.requests.push(line.clone());
+        let found = p.lost.iter().position(|(start, _)| line.starts_with(start));
+        found.map(|index| p.lost.remove(index).1)
+    };
+    match lost {
+        // The router's word when the controller behind it is gone.
+        Some(handled) => {
+            if handled {
+                next.run(request).await;
+            }
+            (StatusCode::BAD_GATEWAY, "502 Bad Gateway").into_response()
+        }
+        None => next.run(request).await,
+    }
 }
 
 async fn authorized(State(p): Shared, request: Request, next: Next) -> Response {
@@ -184,7 +209,8 @@ fn refused(status: StatusCode, detail: &str) -> Response {
 }
 
 async fn token(State(p): Shared, body: String) -> Response {
-    let good = body.contains("password=right") || body.contains("refresh_token=refresh-me");
+    let password = format!("password={}", p.lock().unwrap().tenants.password);
+    let good = body.contains(&password) || body.contains("refresh_token=refresh-me");
     if good {
         Json(p.lock().unwrap().token()).into_response()
     } else {
@@ -210,7 +236,11 @@ fn accepted() -> Response {
 }
 
 async fn job(State(p): Shared, Path(guid): Path<String>) -> Json<Value> {
-    let state = if p.lock().unwrap().done("job") { "COMPLETE" } else { "PROCESSING" };
+    let mut p = p.lock().unwrap();
+    if let Some(job) = p.services.look(&guid) {
+        return Json(job);
+    }
+    let state = if p.done("job") { "COMPLETE" } else { "PROCESSING" };
     Json(json!({"guid": guid, "created_at": TIME, "updated_at": TIME, "operation": "x", "state": state}))
 }
 
@@ -398,7 +428,11 @@ async fn upload(State(p): Shared, mut parts: Multipart) -> Json<Value> {
 }
 
 async fn package_state(State(p): Shared) -> Json<Value> {
-    let done = p.lock().unwrap().done("package");
+    let mut p = p.lock().unwrap();
+    if p.uploaded.is_empty() {
+        return Json(package("AWAITING_UPLOAD"));
+    }
+    let done = p.done("package");
     Json(package(if done { "READY" } else { "PROCESSING_UPLOAD" }))
 }
 
@@ -408,8 +442,14 @@ fn a_build(state: &str, error: Option<&str>) -> Value {
            "package": {"guid": "p1"}, "lifecycle": {"type": "buildpack"}})
 }
 
+async fn builds(State(p): Shared) -> Json<Value> {
+    let begun = p.lock().unwrap().builds > 0;
+    page(begun.then(|| a_build("STAGING", None)).into_iter().collect())
+}
+
 async fn build(State(p): Shared) -> Response {
     let mut p = p.lock().unwrap();
+    p.builds += 1;
     p.looks.remove("build");
     p.say("STG", "OUT", "detected python");
     (StatusCode::CREATED, Json(a_build("STAGING", None))).into_response()

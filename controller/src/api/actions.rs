@@ -84,7 +84,7 @@ async fn set_current_droplet(
     Path(guid): Path<String>,
     super::input::Input(wish): super::input::Input<ToOne>,
 ) -> Result<Json<CurrentDroplet>, ApiError> {
-    let _lock = context.locks.lock(&guid).await;
+    let _lock = context.locks.app(&guid).await?;
     let mut row = context.app(&guid).await?;
     let droplet: Option<DropletRow> =
         store::get(&context.pool, "droplets", wish.guid().unwrap_or_default()).await?;

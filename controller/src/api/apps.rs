@@ -147,7 +147,7 @@ async fn update(
     Path(guid): Path<String>,
     Input(wish): Input<UpdateApp>,
 ) -> Result<Json<App>, ApiError> {
-    let _lock = context.locks.lock(&guid).await;
+    let _lock = context.locks.app(&guid).await?;
     let mut row = context.app(&guid).await?;
     if let Some(name) = wish.name {
         check_name(&name)?;
@@ -205,7 +205,7 @@ async fn set_variables(
     Path(guid): Path<String>,
     Input(wish): Input<EnvVars>,
 ) -> Result<Json<EnvVars>, ApiError> {
-    let _lock = context.locks.lock(&guid).await;
+    let _lock = context.locks.app(&guid).await?;
     let mut row = context.app(&guid).await?;
     set_environment(&mut row, wish.var)?;
     store::update_app(&context.pool, &mut row).await?;

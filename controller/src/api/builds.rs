@@ -272,7 +272,7 @@ async fn delete_droplet(
     Path(guid): Path<String>,
 ) -> Result<(StatusCode, HeaderMap), ApiError> {
     let row = row(&context, &guid).await?;
-    let lock = context.locks.lock(&row.app_guid).await;
+    let lock = context.locks.app(&row.app_guid).await?;
     if context.app(&row.app_guid).await?.droplet_guid.as_deref() == Some(guid.as_str()) {
         return Err(ApiError::unprocessable("The droplet is its app's current one: assign another first."));
     }

@@ -65,6 +65,15 @@ impl ApiError {
         Self::new(503, code, title, detail)
     }
 
+    /// Another request, here or at another controller, changes the same thing.
+    pub(crate) fn busy(what: &str, waited: std::time::Duration) -> Self {
+        let detail = format!(
+            "Another request has been changing {what} for more than {} s. Try again later.",
+            waited.as_secs()
+        );
+        Self::unavailable(10001, "CF-ServiceUnavailable", &detail)
+    }
+
     /// The sentence.
     pub(crate) fn detail(&self) -> &str {
         &self.item.detail
@@ -93,6 +102,15 @@ impl IntoResponse for ApiError {
 impl From<sqlx::Error> for ApiError {
     /// No statement of ours fails on what a user sends: the database itself does.
     fn from(error: sqlx::Error) -> Self {
+        if matches!(error, sqlx::Error::RowNotFound) {
+            // See `store::update_app`.
+            let detail = "Another controller has changed the app at the same moment. Try again.";
+            return Self::unavailable(10001, "CF-ServiceUnavailable", detail);
+        }
+        // PostgreSQL's "character not in repertoire": its texts hold no NUL, those of SQLite do.
+        if error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "22021") {
+            return Self::new(400, 10004, "CF-InvalidRequest", "A text of the request has a NUL character.");
+        }
         tracing::error!(error = &error as &dyn std::error::Error, "the database fails");
         let detail =
             "The platform's database cannot be used now; running apps are not touched. Try again later.";

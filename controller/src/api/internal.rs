@@ -82,7 +82,7 @@ async fn receive_droplet(
             "The droplet that arrived is not the one that was sent: its SHA-256 differs. Send it again.";
         return Err(ApiError::unprocessable(detail));
     }
-    let _sharing = context.blobs.sharing().await;
+    let _lock = context.locks.blob(&received.sha256).await?;
     let size = store::number(received.size);
     if !store::build_uploaded(&context.pool, &guid, &received.sha256, &received.sha1, size).await? {
         return Err(ApiError::not_found("Build"));
@@ -118,7 +118,7 @@ async fn receive_cache(
     let limit = context.config.max_droplet_bytes;
     let received = upload::receive(&context.incoming, body.into_data_stream(), limit).await?;
     // Under the app's lock, so that a deletion comes before or after it, and removes it then.
-    let _lock = context.locks.lock(&app).await;
+    let _lock = context.locks.app(&app).await?;
     if store::get::<AppRow>(&context.pool, "apps", &app).await?.is_none() {
         return Err(ApiError::not_found("App"));
     }

@@ -37,12 +37,13 @@ pub(crate) use tenancy::check_name;
 use crate::context::Shared;
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request},
+    extract::{DefaultBodyLimit, Request, State},
     http::{HeaderName, HeaderValue},
     middleware::{self, Next},
     response::Response,
 };
 use endpoints::Endpoints;
+use std::time::Instant;
 
 /// The largest body that is no upload: manifests and lists of files.
 const MAX_BODY: usize = 16 << 20;
@@ -90,11 +91,20 @@ pub(crate) fn router(context: Shared) -> Router {
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn(uaa::in_words_of_uaa))
         .layer(middleware::from_fn(request_id))
+        .layer(middleware::from_fn_with_state(context.clone(), count))
         .with_state(context)
 }
 
 async fn unknown() -> ApiError {
     ApiError::new(404, 10000, "CF-NotFound", "Unknown request")
+}
+
+/// Counts each answer.
+async fn count(State(context): State<Shared>, request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let response = next.run(request).await;
+    context.figures.request(response.status().as_u16(), begun.elapsed());
+    response
 }
 
 /// Gives each answer the id of its request; the router made one, or else we do.

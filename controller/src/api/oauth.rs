@@ -122,7 +122,7 @@ async fn grant(context: &Context, request: TokenRequest) -> Result<Option<Token>
                 .await
                 .map_err(|error| error.to_string())?;
             match user {
-                Some(user) if good && user.known != 0 => (user, None, "password"),
+                Some(user) if good && user.known => (user, None, "password"),
                 _ => {
                     tracing::warn!(user = username, "refused a login");
                     return Ok(None);

@@ -250,7 +250,15 @@ async fn upload_bits(
     if bits.is_none() && resources.is_empty() {
         return Err(ApiError::unprocessable("Upload must include either resources or bits"));
     }
-    if !store::move_package(&context.pool, &guid, "AWAITING_UPLOAD", "PROCESSING_UPLOAD").await? {
+    if !store::move_package(
+        &context.pool,
+        &guid,
+        "AWAITING_UPLOAD",
+        "PROCESSING_UPLOAD",
+        Some(&context.lease()),
+    )
+    .await?
+    {
         return Err(ApiError::unprocessable(
             "Bits may be uploaded only once. Create a new package to upload different bits.",
         ));
@@ -336,18 +344,17 @@ async fn keep(
     sha256: &str,
     size: u64,
 ) -> Result<(), ApiError> {
-    {
-        let _sharing = context.blobs.sharing().await;
-        for file in found {
-            store::insert_package_file(&context.pool, guid, &file.sha1, store::number(file.size)).await?;
-            let key = Key::resource(&file.sha1);
-            if !context.blobs.exists(&key).await? {
-                context.blobs.put(&key, &file.at).await?;
-            }
+    for file in found {
+        let _lock = context.locks.blob(&file.sha1).await?;
+        store::insert_package_file(&context.pool, guid, &file.sha1, store::number(file.size)).await?;
+        let key = Key::resource(&file.sha1);
+        if !context.blobs.exists(&key).await? {
+            context.blobs.put(&key, &file.at).await?;
         }
     }
+    let _lock = context.locks.blob(guid).await?;
     context.blobs.put(&Key::package(guid), zip).await?;
-    if store::package_ready(&context.pool, guid, sha256, store::number(size)).await? {
+    if store::package_ready(&context.pool, guid, sha256, store::number(size), &context.id).await? {
         Ok(())
     } else {
         Err(ApiError::not_found("Package"))

@@ -162,7 +162,7 @@ async fn update(
     Path(guid): Path<String>,
     Input(wish): Input<UpdateProcess>,
 ) -> Result<Json<Process>, ApiError> {
-    let _lock = context.locks.lock(&guid).await;
+    let _lock = context.locks.app(&guid).await?;
     let mut app = row(&context, &guid).await?;
     if let Some(command) = wish.command {
         app.command = command.filter(|command| !command.is_empty());
@@ -229,7 +229,7 @@ async fn stop_instance(
     State(context): State<Shared>,
     Path((guid, index)): Path<(String, u32)>,
 ) -> Result<StatusCode, ApiError> {
-    let _lock = context.locks.lock(&guid).await;
+    let _lock = context.locks.app(&guid).await?;
     let app = row(&context, &guid).await?;
     if index >= app.instances() {
         return Err(ApiError::not_found("Instance"));

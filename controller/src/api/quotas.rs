@@ -67,7 +67,7 @@ pub(super) fn show_limits(base: &Base, path: &str, row: QuotaRow, sides: QuotaSi
             log_rate_limit_in_bytes_per_second: Some(None),
         },
         services: ServiceLimits {
-            paid_services_allowed: Some(row.paid_services != 0),
+            paid_services_allowed: Some(row.paid_services),
             total_service_instances: limit(row.total_services),
             total_service_keys: Some(None),
         },
@@ -88,7 +88,7 @@ pub(super) fn unlimited() -> QuotaRow {
         total_instances: None,
         total_services: None,
         total_routes: None,
-        paid_services: 1,
+        paid_services: true,
         created_at: now.clone(),
         updated_at: now,
     }
@@ -124,7 +124,7 @@ pub(super) fn change(row: &mut QuotaRow, wish: &QuotaChange) -> Result<(), ApiEr
         }
     }
     if let Some(paid) = wish.services.paid_services_allowed {
-        row.paid_services = i64::from(paid);
+        row.paid_services = paid;
     }
     Ok(())
 }

@@ -3,24 +3,25 @@
 use super::{
     ApiError,
     endpoints::Endpoints,
-    input::{Base, Input, Params},
+    input::{Base, Input, Params, bad_query},
     jobs,
     page::{self, Listing, by},
     tenancy::itself,
+    users,
 };
 use crate::{
     access::{Access, Action, Kind, Role as Known, Verdict},
     auth::{Seen, User},
     context::{Context, Shared},
-    store::{self, RoleRow, UserRow},
+    store::{self, Filter, RoleRow, Selection, UserRow},
 };
 use axum::{
     Json,
     extract::{OriginalUri, Path, State},
     http::{HeaderMap, StatusCode},
 };
-use cupola_protocol::api::{CreateRole, Page, Role, ToOne};
-use std::collections::BTreeMap;
+use cupola_protocol::api::{CreateRole, IncludedUsers, Role, RolePage, ToOne};
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn routes() -> Endpoints {
     Endpoints::new()
@@ -52,7 +53,7 @@ async fn list(
     base: Base,
     uri: OriginalUri,
     params: Params,
-) -> Result<Json<Page<Role>>, ApiError> {
+) -> Result<Json<RolePage>, ApiError> {
     let filters = [
         by(&params, "guids", "guid IN (", ")"),
         by(&params, "types", "kind IN (", ")"),
@@ -69,7 +70,18 @@ async fn list(
         filters: filters.into_iter().flatten().collect(),
         orders: &["created_at", "updated_at"],
     };
-    Ok(Json(page::rows(&context, listing).await?.show(|row| show(&base, row))))
+    let page = page::rows::<RoleRow>(&context, listing).await?;
+    let included = match params.list("include") {
+        None => None,
+        Some(words) if words == ["user"] => {
+            let guids: BTreeSet<_> = page.rows.iter().map(|row| row.user_guid.clone()).collect();
+            let filter = Filter::new("guid IN (", guids.into_iter().collect(), ")");
+            let (_, users) = store::list(&context.pool, &Selection::all("users", vec![filter])).await?;
+            Some(IncludedUsers { users: users.into_iter().map(|row| users::show(&base, row)).collect() })
+        }
+        Some(words) => return Err(bad_query(&format!("include can be user, not {}", words.join(",")))),
+    };
+    Ok(Json(RolePage { page: page.show(|row| show(&base, row)), included }))
 }
 
 /// Where a role is held: what it is asked of.

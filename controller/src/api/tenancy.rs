@@ -74,7 +74,7 @@ fn show_organization(base: &Base, row: OrganizationRow) -> Organization {
         created_at: row.created_at,
         updated_at: row.updated_at,
         name: row.name,
-        suspended: row.suspended != 0,
+        suspended: row.suspended,
         relationships: BTreeMap::from([(
             "quota".to_owned(),
             row.quota_guid.map(ToOne::new).unwrap_or_default(),
@@ -171,7 +171,7 @@ async fn update_organization(
     let mut row = row.ok_or_else(|| ApiError::not_found("Organization"))?;
     if let Some(suspended) = wish.suspended {
         user.may_on_platform(Action::Administer)?;
-        row.suspended = i64::from(suspended);
+        row.suspended = suspended;
     }
     if let Some(name) = wish.name {
         check_name(&name)?;
@@ -222,13 +222,13 @@ async fn usage(
     path: &str,
     guid: &str,
 ) -> Result<Json<UsageSummary>, ApiError> {
-    let (used, routes) = store::usage(&context.pool, owner, guid).await?;
+    let (used, routes, services) = store::usage(&context.pool, owner, guid).await?;
     let number = |number: i64| u64::try_from(number).unwrap_or(0);
     let usage_summary = Usage {
         started_instances: number(used.instances),
         memory_in_mb: number(used.memory_mb),
         routes: number(routes),
-        service_instances: 0,
+        service_instances: number(services),
     };
     let path = format!("{path}/{guid}");
     let mut links = itself(base, &format!("{path}/usage_summary"));

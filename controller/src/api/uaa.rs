@@ -47,7 +47,7 @@ fn show(row: UserRow) -> ScimUser {
         emails: vec![ScimEmail { value: row.name.clone(), primary: true }],
         user_name: row.name,
         groups: groups.into_iter().collect(),
-        active: row.known != 0,
+        active: row.known,
     }
 }
 

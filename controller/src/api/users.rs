@@ -30,7 +30,7 @@ pub(super) fn routes() -> Endpoints {
         .delete("/v3/users/{guid}", Access::Platform(Action::Administer), delete)
 }
 
-fn show(base: &Base, row: UserRow) -> Shown {
+pub(super) fn show(base: &Base, row: UserRow) -> Shown {
     Shown {
         links: itself(base, &format!("/v3/users/{}", row.guid)),
         guid: row.guid,

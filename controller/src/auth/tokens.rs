@@ -105,8 +105,8 @@ mod tests {
             name: "admin".into(),
             password_hash: String::new(),
             admin: false,
-            admin_read_only: 0,
-            known: 1,
+            admin_read_only: false,
+            known: true,
             created_at: String::new(),
             updated_at: String::new(),
         }

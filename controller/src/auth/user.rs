@@ -69,7 +69,7 @@ impl User {
         }
         let claims = context.tokens.read(token.trim()).ok_or_else(invalid)?;
         let row: Option<UserRow> = store::get(&context.pool, "users", &claims.user_id).await?;
-        let row = row.filter(|row| row.known != 0 && claims.rev_sig == revocable(&row.password_hash));
+        let row = row.filter(|row| row.known && claims.rev_sig == revocable(&row.password_hash));
         let row = row.ok_or_else(invalid)?;
         let mut held = store::held_roles(&context.pool, &row.guid).await?;
         if let Some(role) = row.platform_role() {

@@ -80,7 +80,7 @@ impl Context {
     ) -> Result<(), ApiError> {
         let mut begun = Vec::new();
         for one in planned {
-            let _lock = self.locks.lock(app).await;
+            let _lock = self.locks.app(app).await?;
             let old = store::binding_of(&self.pool, &one.instance.guid, app).await?;
             let instead_of = match old {
                 Some(old) if old.never_made() => Some(old.guid),

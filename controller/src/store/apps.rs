@@ -1,8 +1,7 @@
 //! Apps, packages, builds, droplets, crashes.
 
+use super::{AppRow, BuildRow, CrashRow, Db, DropletRow, Lease, PackageRow, Pool, Result, new_guid, now};
 use crate::access::Role;
-
-use super::{AppRow, BuildRow, CrashRow, Db, DropletRow, PackageRow, Pool, Result, new_guid, now};
 
 /// Inserts an app as it stands.
 pub(crate) async fn insert_app<'e>(pool: impl sqlx::Executor<'e, Database = Db>, app: &AppRow) -> Result<()> {
@@ -35,17 +34,19 @@ pub(crate) async fn insert_app<'e>(pool: impl sqlx::Executor<'e, Database = Db>,
     Ok(())
 }
 
-/// Writes an app as it stands. Whoever does holds the app's lock, and has read the row under it.
+/// Writes an app as it stands. Whoever does holds the app's lock, and has read the row under it. Should the lock be
+/// lost and another have written meanwhile, it fails with [`sqlx::Error::RowNotFound`].
 pub(crate) async fn update_app<'e>(
     pool: impl sqlx::Executor<'e, Database = Db>,
     app: &mut AppRow,
 ) -> Result<()> {
-    app.updated_at = now();
-    sqlx::query(
+    let read = std::mem::replace(&mut app.updated_at, now());
+    let done = sqlx::query(
         "UPDATE apps SET name = $2, state = $3, version = $4, buildpacks = $5, stack = $6, environment = $7, \
          droplet_guid = $8, command = $9, instances = $10, memory_mb = $11, disk_mb = $12, \
          health_check_type = $13, health_check_endpoint = $14, health_check_timeout = $15, \
-         health_check_invocation_timeout = $16, started_at = $17, updated_at = $18 WHERE guid = $1",
+         health_check_invocation_timeout = $16, started_at = $17, updated_at = $18 \
+         WHERE guid = $1 AND updated_at = $19",
     )
     .bind(&app.guid)
     .bind(&app.name)
@@ -65,9 +66,10 @@ pub(crate) async fn update_app<'e>(
     .bind(app.health_check_invocation_timeout)
     .bind(&app.started_at)
     .bind(&app.updated_at)
+    .bind(read)
     .execute(pool)
     .await?;
-    Ok(())
+    if done.rows_affected() > 0 { Ok(()) } else { Err(sqlx::Error::RowNotFound) }
 }
 
 pub(crate) async fn app_named(pool: &Pool, space: &str, name: &str) -> Result<Option<AppRow>> {
@@ -97,7 +99,8 @@ pub(crate) async fn last_build(pool: &Pool, app: &str) -> Result<Option<BuildRow
 
 pub(crate) async fn insert_package(pool: &Pool, app: &str) -> Result<PackageRow> {
     sqlx::query_as(
-        "INSERT INTO packages VALUES ($1, $2, 'AWAITING_UPLOAD', NULL, 0, NULL, $3, $3) RETURNING *",
+        "INSERT INTO packages (guid, app_guid, state, size, created_at, updated_at) \
+         VALUES ($1, $2, 'AWAITING_UPLOAD', 0, $3, $3) RETURNING *",
     )
     .bind(new_guid())
     .bind(app)
@@ -106,28 +109,46 @@ pub(crate) async fn insert_package(pool: &Pool, app: &str) -> Result<PackageRow>
     .await
 }
 
-/// Moves a package from one state to another; says whether it was in the first one.
-pub(crate) async fn move_package(pool: &Pool, guid: &str, from: &str, to: &str) -> Result<bool> {
-    let done = sqlx::query("UPDATE packages SET state = $3, updated_at = $4 WHERE guid = $1 AND state = $2")
-        .bind(guid)
-        .bind(from)
-        .bind(to)
-        .bind(now())
-        .execute(pool)
-        .await?;
+/// Moves a package from one state to another, under a lease or under none; says whether it was in the first one.
+pub(crate) async fn move_package(
+    pool: &Pool,
+    guid: &str,
+    from: &str,
+    to: &str,
+    lease: Option<&Lease>,
+) -> Result<bool> {
+    let done = sqlx::query(
+        "UPDATE packages SET state = $3, updated_at = $4, owner = $5, lease_until = $6 \
+         WHERE guid = $1 AND state = $2",
+    )
+    .bind(guid)
+    .bind(from)
+    .bind(to)
+    .bind(now())
+    .bind(lease.map(|lease| lease.owner.clone()))
+    .bind(lease.map(|lease| lease.until.clone()))
+    .execute(pool)
+    .await?;
     Ok(done.rows_affected() > 0)
 }
 
-/// A package has its bits.
-pub(crate) async fn package_ready(pool: &Pool, guid: &str, sha256: &str, size: i64) -> Result<bool> {
+/// A package has its bits; says whether this controller still handled it.
+pub(crate) async fn package_ready(
+    pool: &Pool,
+    guid: &str,
+    sha256: &str,
+    size: i64,
+    owner: &str,
+) -> Result<bool> {
     let done = sqlx::query(
         "UPDATE packages SET state = 'READY', sha256 = $2, size = $3, updated_at = $4 \
-         WHERE guid = $1 AND state = 'PROCESSING_UPLOAD'",
+         WHERE guid = $1 AND state = 'PROCESSING_UPLOAD' AND owner = $5",
     )
     .bind(guid)
     .bind(sha256)
     .bind(size)
     .bind(now())
+    .bind(owner)
     .execute(pool)
     .await?;
     Ok(done.rows_affected() > 0)
@@ -210,9 +231,11 @@ pub(crate) async fn droplets_of_app(pool: &Pool, app: &str) -> Result<Vec<Drople
         .await
 }
 
-pub(crate) async fn insert_build(pool: &Pool, build: &BuildRow) -> Result<()> {
+pub(crate) async fn insert_build(pool: &Pool, build: &BuildRow, lease: &Lease) -> Result<()> {
     sqlx::query(
-        "INSERT INTO builds VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, NULL, NULL, NULL, $13, $14)",
+        "INSERT INTO builds (guid, app_guid, package_guid, droplet_guid, state, error, memory_mb, disk_mb, \
+         buildpacks, stack, created_by_guid, created_by_name, created_at, updated_at, owner, lease_until) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
     )
     .bind(&build.guid)
     .bind(&build.app_guid)
@@ -228,6 +251,8 @@ pub(crate) async fn insert_build(pool: &Pool, build: &BuildRow) -> Result<()> {
     .bind(&build.created_by_name)
     .bind(&build.created_at)
     .bind(&build.updated_at)
+    .bind(&lease.owner)
+    .bind(&lease.until)
     .execute(pool)
     .await?;
     Ok(())
@@ -263,34 +288,33 @@ pub(crate) async fn build_uploaded(
     Ok(done.rows_affected() > 0)
 }
 
-/// A build ended without a droplet. What was uploaded for it is no longer named.
-pub(crate) async fn build_failed(pool: &Pool, guid: &str, error: &str) -> Result<bool> {
+/// A build ended without a droplet. What was uploaded for it is no longer named. Says whether this controller still
+/// staged it.
+pub(crate) async fn build_failed(pool: &Pool, guid: &str, error: &str, owner: &str) -> Result<bool> {
     let done = sqlx::query(
         "UPDATE builds SET state = 'FAILED', error = $2, upload_sha256 = NULL, updated_at = $3 \
-         WHERE guid = $1 AND state = 'STAGING'",
+         WHERE guid = $1 AND state = 'STAGING' AND owner = $4",
     )
     .bind(guid)
     .bind(error)
     .bind(now())
+    .bind(owner)
     .execute(pool)
     .await?;
     Ok(done.rows_affected() > 0)
 }
 
-/// Builds that were at work when the controller died.
-pub(crate) async fn builds_at_work(pool: &Pool) -> Result<Vec<BuildRow>> {
-    sqlx::query_as("SELECT * FROM builds WHERE state = 'STAGING'").fetch_all(pool).await
-}
-
-/// A build ended with a droplet: both rows change together. Says whether the build was at work.
-pub(crate) async fn build_staged(pool: &Pool, droplet: &DropletRow) -> Result<bool> {
+/// A build ended with a droplet: both rows change together. Says whether this controller still staged it.
+pub(crate) async fn build_staged(pool: &Pool, droplet: &DropletRow, owner: &str) -> Result<bool> {
     let mut transaction = pool.begin().await?;
     let done = sqlx::query(
-        "UPDATE builds SET state = 'STAGED', droplet_guid = $2, updated_at = $3 WHERE guid = $1 AND state = 'STAGING'",
+        "UPDATE builds SET state = 'STAGED', droplet_guid = $2, updated_at = $3 \
+         WHERE guid = $1 AND state = 'STAGING' AND owner = $4",
     )
     .bind(&droplet.build_guid)
     .bind(&droplet.guid)
     .bind(now())
+    .bind(owner)
     .execute(&mut *transaction)
     .await?;
     if done.rows_affected() == 0 {

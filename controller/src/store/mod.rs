@@ -4,22 +4,30 @@
 
 mod access;
 mod apps;
+mod leases;
 mod list;
 mod open;
+mod placements;
 mod quotas;
 mod routes;
 mod rows;
 mod services;
+mod settings;
+mod totals;
 mod users;
 
 pub(crate) use access::*;
 pub(crate) use apps::*;
+pub(crate) use leases::*;
 pub(crate) use list::*;
-pub(crate) use open::open;
+pub(crate) use open::{Shared, open};
+pub(crate) use placements::*;
 pub(crate) use quotas::*;
 pub(crate) use routes::*;
 pub(crate) use rows::*;
 pub(crate) use services::*;
+pub(crate) use settings::*;
+pub(crate) use totals::*;
 pub(crate) use users::*;
 
 use sqlx::{

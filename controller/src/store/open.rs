@@ -8,6 +8,7 @@ use std::{
     io::ErrorKind,
     os::unix::fs::OpenOptionsExt,
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 use tokio::time::Instant;
@@ -23,8 +24,33 @@ const PAUSE: Duration = Duration::from_secs(1);
 const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; \
                        PRAGMA busy_timeout = 5000;";
 
+/// A database that several controllers may use, for a session besides the pool.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    url: Url,
+    setup: Arc<str>,
+    /// How long a request waits for the database.
+    pub patience: Duration,
+}
+
+impl std::fmt::Debug for Shared {
+    /// Without the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Shared").field(&shown(&self.url)).finish()
+    }
+}
+
+impl Shared {
+    /// A session of its own.
+    pub(crate) async fn connect(&self) -> super::Result<AnyConnection> {
+        let mut connection = AnyConnection::connect(self.url.as_str()).await?;
+        connection.execute(sqlx::raw_sql(AssertSqlSafe(self.setup.to_string()))).await?;
+        Ok(connection)
+    }
+}
+
 /// Opens the database, makes its tables or brings them up to date. A PostgreSQL that is away is waited for.
-pub(crate) async fn open(config: &Config) -> Result<Pool, Error> {
+pub(crate) async fn open(config: &Config) -> Result<(Pool, Option<Shared>), Error> {
     sqlx::any::install_default_drivers();
     let (url, setup) = match &config.database {
         Some(url) => (with_password(config, url)?, postgres_setup(config)),
@@ -33,17 +59,21 @@ pub(crate) async fn open(config: &Config) -> Result<Pool, Error> {
     let name = shown(&url);
     let failed = |source| Error::Database { database: name.clone(), source };
     migrate(config, &url, &name).await?;
-    let setup: std::sync::Arc<str> = setup.into();
-    AnyPoolOptions::new()
+    let setup: Arc<str> = setup.into();
+    let patience = Duration::from_secs(config.database_wait_seconds);
+    let shared =
+        config.database.as_ref().map(|_| Shared { url: url.clone(), setup: setup.clone(), patience });
+    let pool = AnyPoolOptions::new()
         .max_connections(config.database_connections)
-        .acquire_timeout(Duration::from_secs(config.database_wait_seconds))
+        .acquire_timeout(patience)
         .after_connect(move |connection, _| {
             let setup = setup.to_string();
             Box::pin(async move { connection.execute(sqlx::raw_sql(AssertSqlSafe(setup))).await.map(drop) })
         })
         .connect(url.as_str())
         .await
-        .map_err(failed)
+        .map_err(failed)?;
+    Ok((pool, shared))
 }
 
 /// Makes the tables, over a connection of its own: it may wait for another controller that does the same.
@@ -83,11 +113,13 @@ fn is_away(error: &sqlx::Error) -> bool {
     }
 }
 
-/// A statement that hangs must not hang its request, nor hold a lock for ever.
+/// A statement that hangs must not hang its request, and a controller whose host is gone must not hold its locks:
+/// the server looks after its clients.
 fn postgres_setup(config: &Config) -> String {
     let milliseconds = config.database_statement_seconds.saturating_mul(1000);
     format!(
         "SET statement_timeout = {milliseconds}; SET idle_in_transaction_session_timeout = {milliseconds}; \
+         SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3; \
          SET client_min_messages = warning;"
     )
 }
@@ -141,7 +173,8 @@ mod tests {
         let data_dir = dir.path().join("odd ? name #1");
         fs::create_dir(&data_dir).unwrap();
         let config = Config { data_dir: data_dir.clone(), ..Config::default() };
-        let pool = open(&config).await.unwrap();
+        let (pool, shared) = open(&config).await.unwrap();
+        assert!(shared.is_none());
         let mut connections = Vec::new();
         for _ in 0..3 {
             let mut connection = pool.acquire().await.unwrap();

@@ -5,7 +5,7 @@
 //! then holds that row's lock, and SQLite the database's, until the transaction ends. Usage is read after that, so
 //! it counts what the one before has taken; another organization waits for nothing in PostgreSQL.
 
-use super::{AppRow, Db, Pool, Result, RouteRow, SpaceRow, new_guid, now};
+use super::{AppRow, Db, Flag, Pool, Result, RouteRow, SpaceRow, new_guid, now};
 use crate::quota::{self, Demand, Exceeded, Owner, Used};
 use sqlx::Transaction;
 
@@ -19,8 +19,8 @@ pub(crate) struct QuotaRow {
     pub total_instances: Option<i64>,
     pub total_services: Option<i64>,
     pub total_routes: Option<i64>,
-    /// 0 or 1.
-    pub paid_services: i64,
+    #[sqlx(try_from = "Flag")]
+    pub paid_services: bool,
     pub created_at: String,
     pub updated_at: String,
 }
@@ -161,7 +161,7 @@ impl Room {
 
     /// Whether there may be one more service instance that a broker makes; `paid` when its plan costs something.
     pub(crate) async fn check_service(&mut self, paid: bool) -> Result<std::result::Result<(), Lacking>> {
-        if let Some((owner, _)) = self.quotas.iter().find(|(_, quota)| paid && quota.paid_services == 0) {
+        if let Some((owner, _)) = self.quotas.iter().find(|(_, quota)| paid && !quota.paid_services) {
             return Ok(Err((*owner, Exceeded::PaidServices)));
         }
         self.check_one_more(
@@ -207,7 +207,7 @@ pub(crate) async fn insert_organization_quota(pool: &Pool, quota: &QuotaRow) -> 
         .bind(quota.total_instances)
         .bind(quota.total_services)
         .bind(quota.total_routes)
-        .bind(quota.paid_services)
+        .bind(i64::from(quota.paid_services))
         .bind(&quota.created_at)
         .bind(&quota.updated_at)
         .execute(pool)
@@ -227,7 +227,7 @@ pub(crate) async fn insert_space_quota(pool: &Pool, quota: &SpaceQuotaRow) -> Re
         .bind(quota.total_instances)
         .bind(quota.total_services)
         .bind(quota.total_routes)
-        .bind(quota.paid_services)
+        .bind(i64::from(quota.paid_services))
         .bind(&quota.created_at)
         .bind(&quota.updated_at)
         .execute(pool)
@@ -258,7 +258,7 @@ pub(crate) async fn update_quota(pool: &Pool, owner: Owner, quota: &mut QuotaRow
         .bind(quota.total_instances)
         .bind(quota.total_services)
         .bind(quota.total_routes)
-        .bind(quota.paid_services)
+        .bind(i64::from(quota.paid_services))
         .bind(&quota.updated_at)
         .execute(pool)
         .await?;
@@ -309,9 +309,9 @@ pub(crate) async fn spaces_with_quota(pool: &Pool, quota: &str) -> Result<Vec<St
         .await
 }
 
-/// What an organization or a space uses: started instances with their memory, and routes.
-pub(crate) async fn usage(pool: &Pool, owner: Owner, guid: &str) -> Result<(Used, i64)> {
-    let (apps, routes) = match owner {
+/// What an organization or a space uses: started instances with their memory, routes, service instances.
+pub(crate) async fn usage(pool: &Pool, owner: Owner, guid: &str) -> Result<(Used, i64, i64)> {
+    let (apps, routes, services) = match owner {
         Owner::Organization => (
             "SELECT CAST(COALESCE(SUM(apps.memory_mb * apps.instances), 0) AS BIGINT) AS memory_mb, \
              CAST(COALESCE(SUM(apps.instances), 0) AS BIGINT) AS instances \
@@ -319,14 +319,18 @@ pub(crate) async fn usage(pool: &Pool, owner: Owner, guid: &str) -> Result<(Used
              WHERE spaces.organization_guid = $1 AND apps.state = 'STARTED'",
             "SELECT COUNT(*) FROM routes JOIN spaces ON spaces.guid = routes.space_guid \
              WHERE spaces.organization_guid = $1",
+            "SELECT COUNT(*) FROM service_instances JOIN spaces ON spaces.guid = service_instances.space_guid \
+             WHERE spaces.organization_guid = $1",
         ),
         Owner::Space => (
             "SELECT CAST(COALESCE(SUM(memory_mb * instances), 0) AS BIGINT) AS memory_mb, \
              CAST(COALESCE(SUM(instances), 0) AS BIGINT) AS instances \
              FROM apps WHERE space_guid = $1 AND state = 'STARTED'",
             "SELECT COUNT(*) FROM routes WHERE space_guid = $1",
+            "SELECT COUNT(*) FROM service_instances WHERE space_guid = $1",
         ),
     };
     let used: Used = sqlx::query_as(apps).bind(guid).fetch_one(pool).await?;
-    Ok((used, sqlx::query_scalar(routes).bind(guid).fetch_one(pool).await?))
+    let routes = sqlx::query_scalar(routes).bind(guid).fetch_one(pool).await?;
+    Ok((used, routes, sqlx::query_scalar(services).bind(guid).fetch_one(pool).await?))
 }

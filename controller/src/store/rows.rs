@@ -16,10 +16,11 @@ pub(crate) struct UserRow {
     pub password_hash: String,
     #[sqlx(try_from = "super::Flag")]
     pub admin: bool,
-    /// 0 or 1.
-    pub admin_read_only: i64,
-    /// 0 or 1: whether the controller knows the user, or UAA alone.
-    pub known: i64,
+    #[sqlx(try_from = "super::Flag")]
+    pub admin_read_only: bool,
+    /// Whether the controller knows the user, or UAA alone.
+    #[sqlx(try_from = "super::Flag")]
+    pub known: bool,
     pub created_at: String,
     pub updated_at: String,
 }
@@ -30,7 +31,7 @@ impl UserRow {
         if self.admin {
             Some(Role::Administrator)
         } else {
-            (self.admin_read_only != 0).then_some(Role::ReadOnlyAdministrator)
+            self.admin_read_only.then_some(Role::ReadOnlyAdministrator)
         }
     }
 }
@@ -39,8 +40,8 @@ impl UserRow {
 pub(crate) struct OrganizationRow {
     pub guid: String,
     pub name: String,
-    /// 0 or 1.
-    pub suspended: i64,
+    #[sqlx(try_from = "super::Flag")]
+    pub suspended: bool,
     pub quota_guid: Option<String>,
     pub created_at: String,
     pub updated_at: String,
@@ -215,6 +216,7 @@ pub(crate) struct BuildRow {
     pub upload_sha256: Option<String>,
     pub upload_sha1: Option<String>,
     pub upload_size: Option<i64>,
+    pub takeovers: i64,
     pub created_at: String,
     pub updated_at: String,
 }

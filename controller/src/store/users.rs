@@ -2,7 +2,7 @@
 
 use crate::access::Role;
 
-use super::{OrganizationRow, Pool, Result, RoleRow, SpaceRow, UserRow, new_guid, now};
+use super::{Db, OrganizationRow, Pool, Result, RoleRow, SpaceRow, UserRow, new_guid, now};
 
 /// Guid of the quota that organizations have until they get another: migration 5 makes it.
 pub(crate) const DEFAULT_QUOTA: &str = "00000000-0000-4000-8000-000000000001";
@@ -49,7 +49,7 @@ pub(crate) async fn insert_uaa_user(
     .bind(&guid)
     .bind(name)
     .bind(password_hash)
-    .bind(role == Some(Role::Administrator))
+    .bind(i64::from(role == Some(Role::Administrator)))
     .bind(i64::from(role == Some(Role::ReadOnlyAdministrator)))
     .bind(now())
     .execute(pool)
@@ -67,13 +67,23 @@ pub(crate) async fn know_user(pool: &Pool, guid: &str) -> Result<bool> {
     Ok(done.rows_affected() > 0)
 }
 
+/// A transaction that holds the rows of all administrators: of two that remove each other, the second sees what the
+/// first has done.
+async fn with_administrators(pool: &Pool) -> Result<sqlx::Transaction<'static, Db>> {
+    let mut transaction = pool.begin().await?;
+    sqlx::query("UPDATE users SET updated_at = updated_at WHERE admin = 1")
+        .execute(&mut *transaction)
+        .await?;
+    Ok(transaction)
+}
+
 /// Makes the controller forget a user, with roles and refresh tokens; UAA still has it. Says no for the last
 /// administrator, which the statement makes sure of.
 pub(crate) async fn forget_user(pool: &Pool, guid: &str) -> Result<bool> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = with_administrators(pool).await?;
     let done = sqlx::query(
-        "UPDATE users SET known = 0, updated_at = $2 WHERE guid = $1 AND (NOT admin \
-         OR EXISTS (SELECT 1 FROM users other WHERE other.admin AND other.known = 1 AND other.guid <> $1))",
+        "UPDATE users SET known = 0, updated_at = $2 WHERE guid = $1 AND (admin = 0 \
+         OR EXISTS (SELECT 1 FROM users other WHERE other.admin = 1 AND other.known = 1 AND other.guid <> $1))",
     )
     .bind(guid)
     .bind(now())
@@ -93,13 +103,15 @@ pub(crate) async fn forget_user(pool: &Pool, guid: &str) -> Result<bool> {
 
 /// Removes a user with roles and refresh tokens. Says no for the last administrator.
 pub(crate) async fn delete_user(pool: &Pool, guid: &str) -> Result<bool> {
+    let mut transaction = with_administrators(pool).await?;
     let done = sqlx::query(
-        "DELETE FROM users WHERE guid = $1 AND (NOT admin OR known = 0 \
-         OR EXISTS (SELECT 1 FROM users other WHERE other.admin AND other.known = 1 AND other.guid <> $1))",
+        "DELETE FROM users WHERE guid = $1 AND (admin = 0 OR known = 0 \
+         OR EXISTS (SELECT 1 FROM users other WHERE other.admin = 1 AND other.known = 1 AND other.guid <> $1))",
     )
     .bind(guid)
-    .execute(pool)
+    .execute(&mut *transaction)
     .await?;
+    transaction.commit().await?;
     Ok(done.rows_affected() > 0)
 }
 
@@ -159,6 +171,10 @@ pub(crate) async fn revoke_refresh_tokens(pool: &Pool, user: &str) -> Result<u64
         .rows_affected())
 }
 
+pub(crate) async fn organization_named(pool: &Pool, name: &str) -> Result<Option<OrganizationRow>> {
+    sqlx::query_as("SELECT * FROM organizations WHERE name = $1").bind(name).fetch_optional(pool).await
+}
+
 /// Makes an organization, with the default quota.
 pub(crate) async fn insert_organization(pool: &Pool, name: &str) -> Result<String> {
     let guid = new_guid();
@@ -180,7 +196,7 @@ pub(crate) async fn update_organization(pool: &Pool, row: &mut OrganizationRow) 
     sqlx::query("UPDATE organizations SET name = $2, suspended = $3, updated_at = $4 WHERE guid = $1")
         .bind(&row.guid)
         .bind(&row.name)
-        .bind(row.suspended)
+        .bind(i64::from(row.suspended))
         .bind(&row.updated_at)
         .execute(pool)
         .await?;

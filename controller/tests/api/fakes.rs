@@ -26,7 +26,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 /// The stack of both.
 pub(crate) const STACK: &str = "bookworm";
 
-/// Stages apps that have a Procfile; its words say how it goes: `fail` fails, `hang` never ends.
+/// Stages apps that have a Procfile; its words say how it goes: `fail` fails, `hang` never ends, `hang once` does not
+/// end the first time.
 pub(crate) struct FakeStager {
     pub seen: Arc<Mutex<Vec<staging::Start>>>,
     _stop: DropGuard,
@@ -55,14 +56,27 @@ impl FakeStager {
                     () = token.cancelled() => return,
                     Some(_) = locates.next() => bus.publish(&ad).await.unwrap(),
                     Some(start) = starts.next() => {
-                        list.lock().unwrap().push(start.message.clone());
+                        let again = {
+                            let mut list = list.lock().unwrap();
+                            list.push(start.message.clone());
+                            list.iter().filter(|one| one.app_id == start.message.app_id).count() > 1
+                        };
                         let bus = bus.clone();
-                        tokio::spawn(async move { stage(&bus, start).await });
+                        tokio::spawn(async move { stage(&bus, start, again).await });
                     }
                 }
             }
         });
         Self { seen, _stop: stop.drop_guard() }
+    }
+}
+
+impl FakeStager {
+    /// Whether it was asked so many times, no more, each time under another name.
+    pub(crate) fn starts(&self, wanted: usize) -> Result<(), String> {
+        let seen = self.seen.lock().unwrap();
+        let names: std::collections::BTreeSet<_> = seen.iter().map(|start| start.task_id.clone()).collect();
+        if seen.len() == wanted && names.len() == wanted { Ok(()) } else { Err(format!("{names:?}")) }
     }
 }
 
@@ -82,7 +96,7 @@ fn reply(start: &staging::Start, done: bool) -> Reply {
     }
 }
 
-async fn stage(bus: &Bus, request: cupola_bus::Incoming<staging::Start>) {
+async fn stage(bus: &Bus, request: cupola_bus::Incoming<staging::Start>, again: bool) {
     let start = &request.message;
     request.reply(&reply(start, false)).await.unwrap();
     let client = reqwest::Client::new();
@@ -122,6 +136,7 @@ async fn stage(bus: &Bus, request: cupola_bus::Incoming<staging::Start>) {
     let answer = match command.as_str() {
         "" => failed("NoAppDetectedError", "no buildpack matches this app"),
         "hang" => return,
+        "hang once" if !again => return,
         "fail" => {
             // Late enough to have uploaded: what was sent must go again.
             upload(b"half a droplet".to_vec()).await;
@@ -199,14 +214,16 @@ impl FakeDea {
         tokio::spawn(async move {
             loop {
                 tokio::select! {
+                    // A stop that came before a start is done before it, as on a wire.
+                    biased;
                     () = token.cancelled() => return,
+                    Some(stop) = stops.next() => {
+                        node.lock().unwrap().instances.retain(|one| !matches(one, &stop.message));
+                    }
                     Some(_) = locates.next() => bus.publish(&advertisement(&id, &node, memory)).await.unwrap(),
                     Some(start) = starts.next() => {
                         let answer = begin(&id, &node, memory, &start.message).await;
                         start.reply(&answer).await.unwrap();
-                    }
-                    Some(stop) = stops.next() => {
-                        node.lock().unwrap().instances.retain(|one| !matches(one, &stop.message));
                     }
                     Some(update) = updates.next() => node.lock().unwrap().updates.push(update.message),
                     Some(find) = finds.next() => {

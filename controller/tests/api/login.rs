@@ -15,7 +15,6 @@ async fn grant(platform: &Platform, form: &[(&str, &str)], client: &str) -> (Sta
 async fn the_first_administrator_has_a_password_of_his_own_in_a_private_file() {
     let mut platform = Platform::start().await;
     assert_eq!(mode(&platform.config.data_dir.join("admin-password")), 0o600);
-    assert_eq!(mode(&platform.config.data_dir.join("token.key")), 0o600);
     if platform.postgres.is_none() {
         assert_eq!(mode(&platform.config.data_dir.join("controller.db")), 0o600);
     }

@@ -10,9 +10,13 @@ mod login;
 mod orphans;
 mod platform;
 mod push;
+mod quotas;
 mod recovery;
 mod refusals;
 mod services;
+mod status;
+mod tenancy;
+mod users;
 
 /// Where the rows are.
 const ON_POSTGRES: bool = false;

@@ -61,17 +61,17 @@ impl Drop for Nats {
 
 /// A running controller.
 pub(crate) struct Platform {
-    pub nats: Nats,
+    pub nats: std::sync::Arc<Nats>,
     pub bus: Bus,
-    _dir: TempDir,
+    pub _dir: TempDir,
     /// When the rows are there.
     pub postgres: Option<PostgresServer>,
     pub config: Config,
     pub base: String,
     pub client: Client,
     pub token: String,
-    shutdown: CancellationToken,
-    running: Option<JoinHandle<Result<(), Error>>>,
+    pub shutdown: CancellationToken,
+    pub running: Option<JoinHandle<Result<(), Error>>>,
 }
 
 impl Platform {
@@ -81,7 +81,7 @@ impl Platform {
 
     /// A platform with some keys changed.
     pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let nats = Nats::start();
+        let nats = std::sync::Arc::new(Nats::start());
         let bus = nats.connect().await;
         let dir = tempfile::tempdir().unwrap();
         let postgres = crate::ON_POSTGRES.then(PostgresServer::start);
@@ -96,6 +96,7 @@ impl Platform {
             log_wait_ms: 100,
             find_timeout_ms: 300,
             shutdown_seconds: 2,
+            lease_seconds: 2,
             ..Config::default()
         };
         change(&mut config);
@@ -117,7 +118,7 @@ impl Platform {
         platform
     }
 
-    async fn run(&mut self) {
+    pub(crate) async fn run(&mut self) {
         let server: Server = controller::bind(self.config.clone(), self.nats.connect().await)
             .await
             .expect("the controller binds");
@@ -142,11 +143,16 @@ impl Platform {
         self.run().await;
     }
 
-    /// Kills the controller where it stands, and starts another on the same data.
-    pub(crate) async fn die_and_return(&mut self) {
+    /// Kills the controller where it stands.
+    pub(crate) async fn kill(&mut self) {
         let running = self.running.take().expect("it runs");
         running.abort();
         let _ = running.await;
+    }
+
+    /// Kills the controller where it stands, and starts another on the same data.
+    pub(crate) async fn die_and_return(&mut self) {
+        self.kill().await;
         self.run().await;
     }
 
@@ -155,10 +161,41 @@ impl Platform {
     }
 
     pub(crate) async fn login(&self) -> Token {
-        let form = [("grant_type", "password"), ("username", "admin"), ("password", &self.password())];
-        let answer =
-            self.client.post(format!("{}/oauth/token", self.base)).basic_auth("cf", Some("")).form(&form);
-        answer.send().await.unwrap().error_for_status().unwrap().json().await.unwrap()
+        self.login_as("admin", &self.password()).await.expect("the administrator logs in")
+    }
+
+    /// Tokens of a user, when the password is right.
+    pub(crate) async fn login_as(&self, user: &str, password: &str) -> Option<Token> {
+        self.grant(&[("grant_type", "password"), ("username", user), ("password", password)]).await
+    }
+
+    /// Tokens for a grant, when it is good.
+    pub(crate) async fn grant(&self, form: &[(&str, &str)]) -> Option<Token> {
+        let request = self.client.post(format!("{}/oauth/token", self.base)).basic_auth("cf", Some(""));
+        let answer = request.form(form).send().await.unwrap();
+        if answer.status().is_success() { Some(answer.json().await.unwrap()) } else { None }
+    }
+
+    /// Makes a user as the `cf` CLI does; gives the guid.
+    pub(crate) async fn make_user(&self, name: &str, password: &str, groups: Value) -> String {
+        let wish = json!({"userName": name, "password": password, "origin": "", "groups": groups,
+            "name": {"familyName": name, "givenName": name}, "emails": [{"value": name, "primary": true}]});
+        let guid = text(&self.post("/Users", wish).await, "id");
+        self.post("/v3/users", json!({"guid": guid})).await;
+        guid
+    }
+
+    /// Gives a role in an organization or a space; the role's guid.
+    pub(crate) async fn give_role(&self, kind: &str, user: &str, place: &str) -> String {
+        let side = if kind.starts_with("space_") { "space" } else { "organization" };
+        let sides = json!({"user": {"data": {"guid": user}}, side: {"data": {"guid": place}}});
+        text(&self.post("/v3/roles", json!({"type": kind, "relationships": sides})).await, "guid")
+    }
+
+    /// The guid of a thing by its name.
+    pub(crate) async fn named(&self, path: &str, name: &str) -> String {
+        let page = self.get(&format!("{path}?names={name}")).await;
+        text(&page["resources"][0], "guid")
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -193,6 +230,28 @@ impl Platform {
         (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
     }
 
+    /// A request of somebody else, or of nobody; a body that is text is sent as it is.
+    pub(crate) async fn send_as(
+        &self,
+        token: Option<&str>,
+        method: &Method,
+        path: &str,
+        body: &Value,
+    ) -> (StatusCode, String) {
+        let mut request = self.client.request(method.clone(), format!("{}{path}", self.base));
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        request = match body {
+            Value::Null => request,
+            Value::String(text) => request.body(text.clone()),
+            body => request.json(body),
+        };
+        let answer = request.send().await.unwrap();
+        let status = answer.status();
+        (status, String::from_utf8_lossy(&answer.bytes().await.unwrap()).into_owned())
+    }
+
     /// The first error of a request that is refused with this status.
     pub(crate) async fn refused(&self, method: Method, path: &str, body: Value, status: u16) -> String {
         let (found, answer) = self.send(method.clone(), path, body).await;
@@ -203,8 +262,8 @@ impl Platform {
     }
 
     pub(crate) async fn space(&self) -> String {
-        let spaces = self.get("/v3/spaces?names=dev").await;
-        spaces["resources"][0]["guid"].as_str().expect("the space dev is there").to_owned()
+        let spaces = self.get(&format!("/v3/spaces?names={}", self.config.space)).await;
+        spaces["resources"][0]["guid"].as_str().expect("the first space is there").to_owned()
     }
 
     /// Applies a manifest; its job is done.
@@ -246,12 +305,18 @@ impl Platform {
         let wish = json!({"type": "bits", "relationships": {"app": {"data": {"guid": app}}}});
         let package = self.post("/v3/packages", wish).await;
         let guid = package["guid"].as_str().unwrap().to_owned();
+        let (status, answer) = self.upload_to(&guid, zip, resources).await;
+        (guid, status, answer)
+    }
+
+    /// Uploads bits to a package.
+    pub(crate) async fn upload_to(&self, guid: &str, zip: Vec<u8>, resources: Value) -> (StatusCode, Value) {
         let bits = multipart::Part::bytes(zip).file_name("package.zip");
         let form = multipart::Form::new().text("resources", resources.to_string()).part("bits", bits);
         let request = self.request(Method::POST, &format!("/v3/packages/{guid}/upload")).multipart(form);
         let answer = request.send().await.unwrap();
         let status = answer.status();
-        (guid, status, answer.json().await.unwrap())
+        (status, answer.json().await.unwrap())
     }
 
     /// Stages a package; gives the build when it has ended.
@@ -350,6 +415,11 @@ impl Drop for Platform {
     fn drop(&mut self) {
         self.shutdown.cancel();
     }
+}
+
+/// A text of an answer.
+pub(crate) fn text(answer: &Value, key: &str) -> String {
+    answer[key].as_str().unwrap_or_else(|| panic!("no {key} in {answer}")).to_owned()
 }
 
 /// The states in an answer of stats.

@@ -1,4 +1,5 @@
-//! The suite of `tests/api` once more, with the rows in a real PostgreSQL.
+//! The suite of `tests/api` once more, with the rows in a real PostgreSQL; and what only that allows: several
+//! controllers.
 
 #[path = "../api/acting.rs"]
 mod acting;
@@ -18,12 +19,22 @@ mod orphans;
 mod platform;
 #[path = "../api/push.rs"]
 mod push;
+#[path = "../api/quotas.rs"]
+mod quotas;
 #[path = "../api/recovery.rs"]
 mod recovery;
 #[path = "../api/refusals.rs"]
 mod refusals;
 #[path = "../api/services.rs"]
 mod services;
+#[path = "../api/several.rs"]
+mod several;
+#[path = "../api/status.rs"]
+mod status;
+#[path = "../api/tenancy/mod.rs"]
+mod tenancy;
+#[path = "../api/users.rs"]
+mod users;
 
 /// Where the rows are.
 const ON_POSTGRES: bool = true;

@@ -168,6 +168,7 @@ impl Runner {
         self.publish();
         if healthy {
             let seconds = self.begun.elapsed().as_secs_f64();
+            self.node.figures.start_seconds.record(seconds);
             tracing::info!(instance = %self.record.instance, seconds, "instance is healthy");
             self.logs
                 .tell(format!("Instance {} is healthy after {seconds:.1} s", self.record.message.index))
@@ -382,6 +383,7 @@ impl Runner {
     }
 
     async fn tell_crash(&self, exit: &Exit) {
+        self.node.figures.crashes.increment(1);
         tracing::info!(
             instance = %self.record.instance,
             app = %self.record.message.droplet,

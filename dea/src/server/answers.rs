@@ -5,6 +5,7 @@ use crate::{
     Error,
     crashes::Crash,
     droplets,
+    figures::{self, Seen},
     filters::{Candidate, Filter},
     instance::{Command, Origin, Record, container::chain},
     node::{self, Node},
@@ -12,17 +13,16 @@ use crate::{
 };
 use cupola_bus::Incoming;
 use cupola_protocol::{
-    DeaId, InstanceId, Mebibytes, Subject,
-    component::Announce,
+    InstanceId, Mebibytes, Subject,
     dea::{
         DeaStatus, FindDroplet, FoundDroplet, InstanceState, Start, StartReply, StatusRequest, Stop, Update,
     },
     droplet::ExitReason,
     router,
 };
+use cupola_status::Question;
 use futures::future::join_all;
 use std::{sync::Arc, time::Duration};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::sync::mpsc;
 
 /// How long a router may take to tell its pace.
@@ -40,11 +40,6 @@ impl Core {
             News::Locate => self.advertise().await,
             News::RouterStart(_) => self.register_all().await,
             News::HealthManagerStarted => self.beat().await,
-            News::Discover(asked) => {
-                let uptime = Some(format!("{}s", self.begun.elapsed().as_secs()));
-                let reply = Announce { uptime, ..self.announce.clone() };
-                warn_if_lost(asked.reply(&reply).await);
-            }
         }
         Ok(())
     }
@@ -55,12 +50,14 @@ impl Core {
         let reply = match self.refusal(&start.message) {
             Some(error) => {
                 tracing::info!(app = %start.message.droplet, index = start.message.index, error, "refuses a start");
+                self.node.figures.refusals.increment(1);
                 StartReply { dea, instance: None, error: Some(error) }
             }
             None => {
                 let record = Record::new(start.message.clone(), node::now());
                 let instance = record.instance.clone();
                 tracing::info!(app = %record.message.droplet, index = record.message.index, %instance, "accepts a start");
+                self.node.figures.starts.increment(1);
                 self.begin(record, Origin::New);
                 self.write_journal().await?;
                 StartReply { dea, instance: Some(instance), error: None }
@@ -152,6 +149,16 @@ impl Core {
         });
     }
 
+    /// Answers the status page.
+    pub(super) fn examine(&self, question: Question) {
+        let seen = Seen {
+            records: self.instances.values().map(|instance| instance.record().clone()).collect(),
+            reserved: self.reserved(),
+            stacks: self.stacks.borrow().len(),
+        };
+        tokio::spawn(figures::answer(self.node.clone(), self.readings.clone(), seen, question));
+    }
+
     fn status(&self, asked: Incoming<StatusRequest>) {
         let (node, readings, ip) = (self.node.clone(), self.readings.clone(), self.ip());
         let reserved_memory = self.reserved().memory;
@@ -214,19 +221,6 @@ pub(super) fn ask_for_pace(node: &Arc<Node>, paces: &mpsc::Sender<router::Start>
             let _ = paces.send(start).await;
         }
     });
-}
-
-/// Who this agent is, for `vcap.component.*`.
-pub(super) fn announce(node: &Node) -> Announce {
-    Announce {
-        kind: "DEA".to_owned(),
-        index: node.config.index,
-        uuid: format!("{}-{}", node.config.index, DeaId::as_str(&node.id)),
-        host: String::new(),
-        credentials: Vec::new(),
-        start: OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default(),
-        uptime: None,
-    }
 }
 
 fn warn_if_lost(sent: Result<(), cupola_bus::Error>) {

@@ -2,10 +2,20 @@
 
 use super::{Server, subscriptions::Subscriptions};
 use crate::{
-    Config, Error, config::seconds, crashes::Crashes, droplets::Droplets, files::Directory, identity,
-    instance::Outputs, journal::Journal, machine, node::Node,
+    Config, Error,
+    config::seconds,
+    crashes::Crashes,
+    droplets::Droplets,
+    figures::{self, Figures},
+    files::Directory,
+    identity,
+    instance::Outputs,
+    journal::Journal,
+    machine,
+    node::Node,
 };
 use cupola_bus::Bus;
+use cupola_status::{Identity, Page};
 use std::{fs, os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
 use warden_client::Client;
 
@@ -33,8 +43,18 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
         .read_timeout(seconds(config.droplet_fetch_timeout_seconds))
         .build()
         .map_err(Error::Client)?;
+    let status = Identity {
+        name: "dea",
+        kind: "DEA",
+        index: config.index,
+        id: id.to_string(),
+        historic: figures::historic,
+    };
+    let (page, questions) = Page::bind(&config.status, status, &config, &bus).await.map_err(Error::Status)?;
+    let figures = page.figures(Figures::new);
     let droplets = Droplets::open(droplets.clone(), client, config.droplet_max_mb.bytes())
-        .map_err(Error::file("read", droplets))?;
+        .map_err(Error::file("read", droplets))?
+        .counted(figures.downloads());
     let stacks = config.stacks_dir.clone().unwrap_or_else(|| config.data_dir.join("stacks"));
     let stacks = rootfs::Store::open(&stacks).map_err(Error::Stacks)?;
     let journal = Journal::new(home.join("instances.json"));
@@ -48,6 +68,7 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
         capacity: machine::capacity(&config, &home)?,
         warden: Client::new(&config.warden_socket),
         droplets,
+        figures,
         crashes: Crashes::open(crashes)?,
         outputs: Outputs::new(config.files.output_bytes),
         directory,
@@ -64,5 +85,14 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
         instances = left_behind.len(),
         "node agent is set up"
     );
-    Ok(Server { node: Arc::new(node), journal, subscriptions, left_behind, stacks: names, listener })
+    Ok(Server {
+        node: Arc::new(node),
+        journal,
+        subscriptions,
+        left_behind,
+        stacks: names,
+        listener,
+        page,
+        questions,
+    })
 }

@@ -3,7 +3,6 @@
 use cupola_bus::{Bus, Error, Incoming, Subscription};
 use cupola_protocol::{
     DeaId,
-    component::Discover,
     dea::{FindDroplet, Locate, Start, StatusRequest, Stop, Update, start_subject},
     health, router,
 };
@@ -18,7 +17,6 @@ pub(super) enum News {
     Locate,
     RouterStart(router::Start),
     HealthManagerStarted,
-    Discover(Incoming<Discover>),
 }
 
 pub(super) struct Subscriptions {
@@ -30,7 +28,6 @@ pub(super) struct Subscriptions {
     locates: Subscription<Locate>,
     routers: Subscription<router::Start>,
     health_managers: Subscription<health::Started>,
-    discovers: Subscription<Discover>,
 }
 
 impl Subscriptions {
@@ -44,7 +41,6 @@ impl Subscriptions {
             locates: bus.subscribe().await?,
             routers: bus.subscribe().await?,
             health_managers: bus.subscribe().await?,
-            discovers: bus.subscribe().await?,
         })
     }
 
@@ -61,7 +57,6 @@ impl Subscriptions {
             locate = self.locates.next() => { locate?; News::Locate }
             start = self.routers.next() => News::RouterStart(start?.message),
             started = self.health_managers.next() => { started?; News::HealthManagerStarted }
-            discover = self.discovers.next() => News::Discover(discover?),
         })
     }
 }

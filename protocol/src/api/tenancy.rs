@@ -1,6 +1,6 @@
 //! Organizations, spaces, users, roles.
 
-use super::{Guid, Links, Metadata, Relationships, ToOne};
+use super::{Guid, Links, Metadata, Page, Relationships, ToOne};
 use serde::{Deserialize, Serialize};
 
 /// An organization: spaces that belong together.
@@ -179,4 +179,23 @@ pub struct RoleUserName {
     /// Who keeps the user: `uaa`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
+}
+
+/// `GET /v3/roles`, with the users of the roles when the query says `include=user`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RolePage {
+    /// The page.
+    #[serde(flatten)]
+    pub page: Page<Role>,
+    /// What was asked for besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub included: Option<IncludedUsers>,
+}
+
+/// Users that a list names.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct IncludedUsers {
+    /// Each once.
+    #[serde(default)]
+    pub users: Vec<User>,
 }

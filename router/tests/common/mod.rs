@@ -63,6 +63,7 @@ pub(crate) struct Rig {
     pub(crate) nats: Nats,
     pub(crate) bus: Bus,
     pub(crate) addr: SocketAddr,
+    pub(crate) status: SocketAddr,
     pub(crate) shutdown: CancellationToken,
     pub(crate) task: tokio::task::JoinHandle<Result<(), router::Error>>,
     pub(crate) data: tempfile::TempDir,
@@ -97,11 +98,11 @@ impl Rig {
         let mut config = config(&data);
         change(&mut config);
         let server: Server = router::bind(config, bus(nats.port).await).await.unwrap();
-        let addr = server.addr();
+        let (addr, status) = (server.addr(), server.status_addr());
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(server.run(shutdown.clone()));
         let bus = bus(nats.port).await;
-        Self { nats, bus, addr, shutdown, task, data }
+        Self { nats, bus, addr, status, shutdown, task, data }
     }
 
     /// Registers `uris` at a local port and waits until the router has them.

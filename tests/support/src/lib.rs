@@ -4,6 +4,7 @@
 //! - [`eventually`], [`eventually_blocking`]: waiting for a condition, instead of sleeping.
 //! - [`NatsServer`]: a real bus of one's own.
 //! - [`PostgresServer`]: a real PostgreSQL of one's own.
+//! - [`S3Server`]: a real S3-compatible store of one's own; the program `s3-server` is the same for many hosts.
 //! - [`Inventory`]: what the kernel holds, before and after: proof that nothing leaked.
 //! - [`Platform`]: a whole platform of the test's own, by `cupola up`.
 //! - [`TempDir`]: a directory that goes away with the test.
@@ -17,6 +18,7 @@ mod nats;
 mod platform;
 mod postgres;
 mod root;
+mod s3;
 pub mod vm;
 
 pub use eventually::{eventually, eventually_blocking};
@@ -25,4 +27,5 @@ pub use nats::NatsServer;
 pub use platform::{Platform, Said, inventory};
 pub use postgres::PostgresServer;
 pub use root::require_root;
+pub use s3::{S3Server, serve as serve_s3};
 pub use tempfile::TempDir;

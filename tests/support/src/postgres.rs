@@ -141,6 +141,17 @@ impl PostgresServer {
         self.directory.path().join("password")
     }
 
+    /// What a statement answers, as text, past everything that uses the database.
+    ///
+    /// # Errors
+    /// When the server refuses it.
+    pub fn query(&self, words: &str) -> Result<String> {
+        let port = self.port.to_string();
+        let target = ["-h", "127.0.0.1", "-p", &port, "-U", "cupola", "-d", "cupola"];
+        let answer = self.run("psql", &[&target[..], &["-tAc", words]].concat())?;
+        Ok(answer.trim().to_owned())
+    }
+
     /// What the server has logged so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
@@ -207,17 +218,12 @@ mod tests {
     #[test]
     fn it_can_be_stopped_and_started_with_its_data() {
         let mut server = PostgresServer::start();
-        let psql = |server: &PostgresServer, words: &str| {
-            let port = server.port.to_string();
-            server
-                .run("psql", &["-h", "127.0.0.1", "-p", &port, "-U", "cupola", "-d", "cupola", "-tAc", words])
-        };
-        psql(&server, "CREATE TABLE t AS SELECT 7 AS n").unwrap();
+        server.query("CREATE TABLE t AS SELECT 7 AS n").unwrap();
         server.stop();
         let address = format!("127.0.0.1:{}", server.port);
         assert!(TcpStream::connect(&address).is_err());
         server.start_again();
-        assert_eq!(psql(&server, "SELECT n FROM t").unwrap().trim(), "7");
+        assert_eq!(server.query("SELECT n FROM t").unwrap(), "7");
         drop(server);
         assert!(TcpStream::connect(&address).is_err());
     }

@@ -4,7 +4,10 @@ use crate::{Error, JobStream, connection::Call};
 use cupola_protocol::warden::*;
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -16,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Client {
     socket: Arc<Path>,
     patience: Duration,
+    /// Requests that failed, of all clones together.
+    failures: Arc<AtomicU64>,
 }
 
 /// How a container is stopped.
@@ -33,7 +38,7 @@ pub enum StopMode {
 impl Client {
     /// A handle of the warden at that socket. Nothing is connected yet.
     pub fn new(socket: impl Into<PathBuf>) -> Self {
-        Client { socket: socket.into().into(), patience: PATIENCE }
+        Client { socket: socket.into().into(), patience: PATIENCE, failures: Arc::default() }
     }
 
     /// The same, and the warden has answered.
@@ -57,7 +62,23 @@ impl Client {
 
     /// Sends any request and waits for its (first) response.
     pub async fn call<R: Request>(&self, request: R) -> Result<R::Response, Error> {
-        Call::start(&self.socket, self.patience, &request).await?.answer().await
+        self.counted(async { self.start(&request).await?.answer().await }.await)
+    }
+
+    /// Requests of this handle and its clones that the warden refused or did not answer.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    async fn start<R: Request>(&self, request: &R) -> Result<Call<R>, Error> {
+        Call::start(&self.socket, self.patience, request).await
+    }
+
+    fn counted<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        if result.is_err() {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        result
     }
 
     /// Makes a container and gives its handle.
@@ -106,7 +127,7 @@ impl Client {
         from_offset: Option<u64>,
     ) -> Result<JobStream, Error> {
         let request = StreamRequest { handle: handle.to_owned(), job_id, from_offset };
-        let call = Call::start(&self.socket, self.patience, &request).await?;
+        let call = self.counted(self.start(&request).await)?;
         Ok(JobStream::new(call, from_offset.unwrap_or(0)))
     }
 

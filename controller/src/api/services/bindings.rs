@@ -206,7 +206,7 @@ async fn create(
     }
     // So that the app is not deleted meanwhile.
     let app = wish.relationships.app.as_ref().and_then(|app| app.guid()).unwrap_or_default().to_owned();
-    let _lock = context.locks.lock(&app).await;
+    let _lock = context.locks.app(&app).await?;
     let (app, old) = match wish.kind.as_str() {
         "app" => {
             let app = app_of(&context, &app, &instance).await?;

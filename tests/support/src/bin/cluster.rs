@@ -46,6 +46,20 @@ enum Command {
         #[arg(trailing_var_arg = true)]
         command: Vec<String>,
     },
+    /// Cut a host's power
+    Crash {
+        /// Where the hosts' disks are kept
+        directory: PathBuf,
+        /// The host
+        host: String,
+    },
+    /// Switch a host on again
+    SwitchOn {
+        /// Where the hosts' disks are kept
+        directory: PathBuf,
+        /// The host
+        host: String,
+    },
     /// Bring a cluster up, lose one thing after the other with requests running, and tell what that did
     Test {
         /// Where the stacks are
@@ -102,6 +116,8 @@ fn run(command: Command) -> Result<()> {
             let words = if words.is_empty() { vec!["bash"] } else { words };
             Err(cluster.host(&host)?.command(&words)?.exec()).context("cannot run nsenter")
         }
+        Command::Crash { directory, host } => Cluster::at(&directory).host(&host)?.crash(),
+        Command::SwitchOn { directory, host } => Cluster::at(&directory).host(&host)?.boot(),
         Command::Test { cache, only, keep } => {
             let directory = tempfile::Builder::new().prefix("cupola-cluster-").tempdir()?.keep();
             losses::test(&directory, &only, keep, || start(&directory, &cache))

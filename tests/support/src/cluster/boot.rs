@@ -92,6 +92,9 @@ fn become_host(name: &str, directory: &Path) -> Result<()> {
     bind(&directory.join("log"), "/var/log")?;
     mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), Some("mode=755"))
         .context("cannot give the host its own /run")?;
+    // What is shared between processes there dies with the host.
+    mount(Some("tmpfs"), "/dev/shm", Some("tmpfs"), MsFlags::empty(), Some("mode=1777"))
+        .context("cannot give the host its own /dev/shm")?;
     // Last: the host's directory itself may be in there.
     bind(&directory.join("lib"), "/var/lib")?;
     fs::create_dir_all("/run/postgresql")?;
@@ -227,6 +230,7 @@ fn try_start(unit: &Unit) -> Result<Pid> {
         }
     }
     let mut service = command(&unit.command)?;
+    service.envs(&unit.environment);
     if let Some(name) = &unit.user {
         let user = User::from_name(name)?.with_context(|| format!("there is no user {name}"))?;
         service.uid(user.uid.as_raw()).gid(user.gid.as_raw());

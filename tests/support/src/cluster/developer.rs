@@ -45,6 +45,11 @@ impl Developer {
         ended("login", child).map(drop)
     }
 
+    /// Where the developer keeps things.
+    pub(crate) fn home(&self) -> &Path {
+        &self.home
+    }
+
     /// A command of the developer that is not started yet.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);

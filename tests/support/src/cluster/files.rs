@@ -22,11 +22,14 @@ const OWN_LINE: &str = "# this host";
 pub(crate) struct Secrets {
     nats: String,
     route: String,
+    /// Of the controllers at the database.
+    pub database: String,
+    blobs: String,
 }
 
 impl Secrets {
     pub(crate) fn generate() -> Self {
-        Self { nats: password(), route: password() }
+        Self { nats: password(), route: password(), database: password(), blobs: password() }
     }
 }
 
@@ -71,6 +74,9 @@ pub(crate) fn make_disk(
     if machine.units.contains(&"nats-server.service") {
         disk.nats(secrets)?;
     }
+    if machine.units.contains(&super::database::UNIT) {
+        disk.data(secrets)?;
+    }
     if machine.units.contains(&"haproxy.service") {
         disk.place("haproxy.cfg", "etc/haproxy/haproxy.cfg", None)?;
         disk.folder("lib/haproxy", None)?;
@@ -104,6 +110,24 @@ impl Disk<'_> {
         self.write("etc/nats-secrets.conf", &text, Some(&user))
     }
 
+    /// The database's files, and the store of blobs: a small server of the tests, in the place of any S3-compatible one.
+    fn data(&self, secrets: &Secrets) -> Result<()> {
+        self.place("postgresql.conf", "etc/cupola/postgresql.conf", None)?;
+        self.place("pg_hba.conf", "etc/cupola/pg_hba.conf", None)?;
+        let unit = "[Service]\nExecStart=/usr/bin/pg_ctlcluster 15 main start --foreground\nRestartSec=1\n";
+        self.write("etc/systemd/system/postgresql.service", unit, None)?;
+        self.folder("lib/postgresql", Some(&user("postgres")?))?;
+        self.folder("lib/blobs", Some(&user("cupola")?))?;
+        let unit = format!(
+            "[Service]\nUser=cupola\nEnvironmentFile=/etc/blobs.env\nRestartSec=1\n\
+             ExecStart=/usr/local/bin/s3-server --listen {}:9000 --bucket cupola /var/lib/blobs\n",
+            self.machine.address
+        );
+        self.write("etc/systemd/system/blobs.service", &unit, None)?;
+        let text = format!("AWS_ACCESS_KEY_ID=cupola\nAWS_SECRET_ACCESS_KEY={}\n", secrets.blobs);
+        self.write("etc/blobs.env", &text, Some(&user("root")?))
+    }
+
     fn cupola(&self, config: &str, secrets: &Secrets) -> Result<()> {
         let mut text = self.example(config)?;
         if self.machine.has_warden() {
@@ -111,7 +135,14 @@ impl Disk<'_> {
             share_stacks(&self.sources.stacks, &self.directory.join("lib/cupola/stacks"))?;
         }
         self.write("etc/cupola/cupola.toml", &text, None)?;
-        self.write("etc/cupola/nats-password", &secrets.nats, Some(&user("cupola")?))
+        let cupola = user("cupola")?;
+        if self.machine.units.contains(&"cupola@controller.service") {
+            self.write("etc/cupola/database-password", &secrets.database, Some(&cupola))?;
+            let text =
+                format!("[default]\naws_access_key_id = cupola\naws_secret_access_key = {}\n", secrets.blobs);
+            self.write("etc/cupola/blobs-credentials", &text, Some(&cupola))?;
+        }
+        self.write("etc/cupola/nats-password", &secrets.nats, Some(&cupola))
     }
 
     /// What real hosts need not say: here all wardens share one kernel, and with it the cgroups and the user ids.

@@ -42,6 +42,17 @@ impl Host {
     /// # Errors
     /// When it does not come up.
     pub fn boot(&self) -> Result<()> {
+        self.switch_on()?;
+        self.start_all()
+    }
+
+    /// Starts what runs on it, in order.
+    pub(crate) fn start_all(&self) -> Result<()> {
+        self.machine.units.iter().try_for_each(|unit| self.start(unit))
+    }
+
+    /// Switches it on, with nothing running on it yet.
+    pub(crate) fn switch_on(&self) -> Result<()> {
         network::add(self.machine)?;
         let log =
             |name| OpenOptions::new().create(true).append(true).open(self.directory.join("log").join(name));
@@ -67,7 +78,7 @@ impl Host {
             }
             thread::sleep(PAUSE);
         }
-        self.machine.units.iter().try_for_each(|unit| self.start(unit))
+        Ok(())
     }
 
     /// What a power cut does: silence on its cable first, so that nobody hears its connections end; then all of its

@@ -6,7 +6,7 @@ mod scene;
 mod table;
 
 use self::{
-    scene::Scene,
+    scene::{CONTROLLER, HEALTH_MANAGER, Scene},
     table::{Counted, Row},
 };
 use super::{Cluster, Host};
@@ -20,15 +20,17 @@ const AWAY: Duration = Duration::from_secs(6);
 const LOG_LINES: usize = 30;
 
 /// One thing to lose: its name in the figures, what it is, and how.
-type Loss = (&'static str, fn(&mut Scene) -> Result<Row>);
+type Loss = (&'static str, fn(&Scene) -> Result<Row>);
 
-const LOSSES: [Loss; 6] = [
+const LOSSES: [Loss; 8] = [
     ("dea", dea),
     ("health_manager", health_manager),
     ("router", router),
     ("nats_server", nats_server),
     ("nats_all", nats_all),
     ("controller", controller),
+    ("database", database),
+    ("service_node", service_node),
 ];
 
 /// Brings a cluster up by `start`, loses what `only` names (everything when it names nothing), prints the table, and
@@ -66,10 +68,10 @@ pub fn test(
 }
 
 fn lose_all(cluster: &Cluster, only: &[String]) -> Result<()> {
-    let mut scene = Scene::set(cluster)?;
+    let scene = Scene::set(cluster)?;
     let mut rows = Vec::new();
     for (name, lose) in LOSSES.iter().filter(|(name, _)| only.is_empty() || only.iter().any(|o| o == name)) {
-        let row = lose(&mut scene).map_err(|error| error.context(format!("after the loss of {name}")))?;
+        let row = lose(&scene).map_err(|error| error.context(format!("after the loss of {name}")))?;
         println!("{}", row.line());
         rows.push(row);
         scene.wait_whole()?;
@@ -78,41 +80,40 @@ fn lose_all(cluster: &Cluster, only: &[String]) -> Result<()> {
     rows.iter().try_for_each(Row::check)
 }
 
-fn dea(scene: &mut Scene) -> Result<Row> {
+fn dea(scene: &Scene) -> Result<Row> {
     let host = scene.host("dea-2")?;
     let row = scene.measure("dea", "a node agent's host", Counted::FromLoss, |_| host.crash())?;
     host.boot()?;
     Ok(row)
 }
 
-fn health_manager(scene: &mut Scene) -> Result<Row> {
-    const UNIT: &str = "cupola@health-manager.service";
+fn health_manager(scene: &Scene) -> Result<Row> {
     let host = scene.active_health_manager()?;
     let row =
         scene.measure("health_manager", "the health manager that acts", Counted::FromLoss, |scene| {
-            host.kill(UNIT)?;
+            host.kill(HEALTH_MANAGER)?;
             // Somebody has to notice.
             scene.crash_an_instance()
         })?;
-    host.start(UNIT)?;
+    host.start(HEALTH_MANAGER)?;
     Ok(row.must_not_fail())
 }
 
-fn router(scene: &mut Scene) -> Result<Row> {
+fn router(scene: &Scene) -> Result<Row> {
     let host = scene.host("router-1")?;
     let row = scene.measure("router", "a router's host", Counted::FromLoss, |_| host.crash())?;
     host.boot()?;
     Ok(row)
 }
 
-fn nats_server(scene: &mut Scene) -> Result<Row> {
+fn nats_server(scene: &Scene) -> Result<Row> {
     let host = scene.host("nats-1")?;
     let row = scene.measure("nats_server", "a NATS server's host", Counted::FromLoss, |_| host.crash())?;
     host.boot()?;
     Ok(row.must_not_fail())
 }
 
-fn nats_all(scene: &mut Scene) -> Result<Row> {
+fn nats_all(scene: &Scene) -> Result<Row> {
     let hosts: Vec<Host> =
         ["nats-1", "nats-2", "nats-3"].iter().map(|name| scene.host(name)).collect::<Result<_>>()?;
     let row = scene.measure("nats_all", "every NATS server's host", Counted::FromReturn, |_| {
@@ -123,12 +124,34 @@ fn nats_all(scene: &mut Scene) -> Result<Row> {
     Ok(row.must_not_fail())
 }
 
-fn controller(scene: &mut Scene) -> Result<Row> {
-    let host = scene.host("control-1")?;
-    let row = scene.measure("controller", "a controller", Counted::FromReturn, |_| {
-        host.kill("cupola@controller.service")?;
-        thread::sleep(Duration::from_secs(2));
-        host.start("cupola@controller.service")
+fn controller(scene: &Scene) -> Result<Row> {
+    let push = scene.begin_push()?;
+    let host = scene.staging_controller()?;
+    let row = scene.measure("controller", "a controller, during a push", Counted::FromLoss, |scene| {
+        host.kill(CONTROLLER)?;
+        scene.end_push(push)
+    })?;
+    host.start(CONTROLLER)?;
+    Ok(row.must_not_fail())
+}
+
+fn database(scene: &Scene) -> Result<Row> {
+    let host = scene.host("data-1")?;
+    let row = scene.measure("database", "database and blobs", Counted::FromReturn, |scene| {
+        host.crash()?;
+        scene.refuses_for_now()?;
+        host.boot()
+    })?;
+    Ok(row.must_not_fail())
+}
+
+fn service_node(scene: &Scene) -> Result<Row> {
+    scene.keep_numbers()?;
+    let host = scene.host("service-1")?;
+    let row = scene.measure("service_node", "a service node's host", Counted::FromReturn, |_| {
+        host.crash()?;
+        thread::sleep(AWAY);
+        host.boot()
     })?;
     Ok(row.must_not_fail())
 }

@@ -36,22 +36,28 @@ const fn machine(
 
 const NATS: &[&str] = &["nats-server.service"];
 const CONTROL: &[&str] = &["cupola@controller.service", "cupola@health-manager.service"];
+const DATA: &[&str] = &["postgresql.service", "blobs.service"];
 const ROUTER: &[&str] = &["cupola@router.service"];
 const DEA: &[&str] = &["cupola-warden.service", "cupola@dea.service"];
 const STAGER: &[&str] = &["cupola-warden.service", "cupola@stager.service"];
+const SERVICE: &[&str] =
+    &["cupola-warden.service", "cupola@service-node.service", "cupola@service-gateway.service"];
 
 /// Every host, in the order of their first boot.
 pub(crate) const PLAN: &[Machine] = &[
     machine("nats-1", [10, 251, 0, 11], NATS, None),
     machine("nats-2", [10, 251, 0, 12], NATS, None),
     machine("nats-3", [10, 251, 0, 13], NATS, None),
+    machine("data-1", [10, 251, 0, 21], DATA, None),
     machine("control-1", [10, 251, 0, 31], CONTROL, Some("cupola-control.toml")),
+    machine("control-2", [10, 251, 0, 32], CONTROL, Some("cupola-control.toml")),
     machine("router-1", [10, 251, 0, 41], ROUTER, Some("cupola-router.toml")),
     machine("router-2", [10, 251, 0, 42], ROUTER, Some("cupola-router.toml")),
     machine("dea-1", [10, 251, 0, 51], DEA, Some("cupola-dea.toml")),
     machine("dea-2", [10, 251, 0, 52], DEA, Some("cupola-dea.toml")),
     machine("dea-3", [10, 251, 0, 53], DEA, Some("cupola-dea.toml")),
     machine("stager-1", [10, 251, 0, 61], STAGER, Some("cupola-stager.toml")),
+    machine("service-1", [10, 251, 1, 11], SERVICE, Some("cupola-service.toml")),
     machine("balancer-1", [10, 251, 1, 1], &["haproxy.service"], None),
 ];
 

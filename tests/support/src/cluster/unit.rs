@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 const FOLDERS: [&str; 2] = ["/etc/systemd/system", "/usr/lib/systemd/system"];
 
 /// Keys of `[Service]` that a host here has no use for: they are systemd's own, or keep the service from harm.
-const IGNORED: [&str; 16] = [
+const IGNORED: [&str; 15] = [
     "Type",
     "ExecReload",
     "ExecStop",
@@ -19,7 +19,6 @@ const IGNORED: [&str; 16] = [
     "SuccessExitStatus",
     "PrivateTmp",
     "Group",
-    "EnvironmentFile",
     "BindReadOnlyPaths",
     "Restart",
     "StandardOutput",
@@ -38,6 +37,8 @@ pub(crate) struct Unit {
     pub command: Vec<String>,
     /// The user that it runs as; root when none is named.
     pub user: Option<String>,
+    /// Its variables.
+    pub environment: BTreeMap<String, String>,
     /// Pause until it is started again.
     pub pause: Duration,
 }
@@ -64,9 +65,9 @@ impl Unit {
             before: Vec::new(),
             command: Vec::new(),
             user: None,
+            environment: BTreeMap::new(),
             pause: Duration::from_millis(100),
         };
-        let mut variables = BTreeMap::new();
         let mut section = "";
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
             if line.starts_with('[') {
@@ -79,9 +80,10 @@ impl Unit {
             let (key, value) = line.split_once('=').with_context(|| format!("{line:?} is not a key"))?;
             let value = value.replace("%i", instance);
             match key {
-                "Environment" => variables.extend(assignments(&value)?),
-                "ExecStart" => unit.command = words(&value, &variables),
-                "ExecStartPre" => unit.before.push(words(value.trim_start_matches('+'), &variables)),
+                "Environment" => unit.environment.extend(assignments(&value)?),
+                "EnvironmentFile" => unit.environment.extend(read_environment(&value)?),
+                "ExecStart" => unit.command = words(&value, &unit.environment),
+                "ExecStartPre" => unit.before.push(words(value.trim_start_matches('+'), &unit.environment)),
                 "User" => unit.user = Some(value),
                 "RestartSec" => unit.pause = Duration::from_secs_f64(value.parse().context("RestartSec")?),
                 _ if IGNORED.contains(&key) => {}
@@ -93,6 +95,18 @@ impl Unit {
         }
         Ok(unit)
     }
+}
+
+/// A file of lines `A=b`; one with a minus before its name may be missing.
+fn read_environment(path: &str) -> Result<Vec<(String, String)>> {
+    let text = match (fs::read_to_string(path.trim_start_matches('-')), path.starts_with('-')) {
+        (Ok(text), _) => text,
+        (Err(_), true) => return Ok(Vec::new()),
+        (Err(error), false) => return Err(error).with_context(|| format!("cannot read {path}")),
+    };
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let pair = |(name, value): (&str, &str)| (name.to_owned(), value.trim_matches('"').to_owned());
+    Ok(lines.filter_map(|line| line.split_once('=')).map(pair).collect())
 }
 
 /// `"A=b" "C=d e"`.

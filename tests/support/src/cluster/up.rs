@@ -1,7 +1,7 @@
 //! The whole: brought up, found again, ended.
 
 use super::{
-    cleanup,
+    cleanup, database,
     developer::Developer,
     files::{self, Secrets, Sources},
     host::Host,
@@ -17,7 +17,7 @@ use std::{
 };
 
 /// Programs that every host has in `/usr/local/bin`.
-const PROGRAMS: [&str; 4] = ["cupola", "warden", "warden-init", "cluster"];
+const PROGRAMS: [&str; 5] = ["cupola", "warden", "warden-init", "cluster", "s3-server"];
 /// How long the platform may take from the last boot to the first answer of its API.
 const UP_LIMIT: Duration = Duration::from_secs(60);
 
@@ -62,7 +62,14 @@ impl Cluster {
             let began = Instant::now();
             files::make_disk(host.machine, &host.directory, &sources, &secrets)
                 .with_context(|| format!("cannot make the disk of {}", host.name()))?;
-            host.boot()?;
+            host.switch_on()?;
+            if host.machine.units.contains(&database::UNIT) {
+                database::make(host)?;
+            }
+            host.start_all()?;
+            if host.machine.units.contains(&database::UNIT) {
+                database::add_user(host, &secrets.database)?;
+            }
             say_booted(host, began);
         }
         cluster.wait_up()?;

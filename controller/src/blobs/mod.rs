@@ -7,17 +7,19 @@
 //! | `caches/<app guid>` | the buildpack cache of an app |
 //! | `resources/<sha1[0..2]>/<sha1>` | a file that some package holds |
 //!
-//! A row names each blob; what no row names may be removed. Whoever adds or removes a blob that several rows may
-//! name holds [`Blobs::sharing`] from the look at the rows until the blob is there or gone.
+//! They are in a directory of this machine, or in an S3-compatible store that several controllers reach. A row names
+//! each blob; what no row names may be removed. Whoever adds or removes a blob that several rows may name holds
+//! `Locks::blob` from the look at the rows until the blob is there or gone.
+
+mod s3;
+
+use crate::{Config, Error, secrets};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart, local::LocalFileSystem, path::Path};
 use std::sync::Arc;
-use tokio::{
-    io::AsyncReadExt,
-    sync::{Mutex, MutexGuard},
-};
+use tokio::io::AsyncReadExt;
 
 /// A key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,21 +52,27 @@ impl Key {
 #[derive(Debug)]
 pub(crate) struct Blobs {
     store: Arc<dyn ObjectStore>,
-    sharing: Mutex<()>,
 }
 
 type Result<T> = std::result::Result<T, object_store::Error>;
 
 impl Blobs {
-    /// Blobs in a directory of this machine, which exists.
-    pub(crate) fn local(dir: &std::path::Path) -> Result<Self> {
-        let store = LocalFileSystem::new_with_prefix(dir)?.with_automatic_cleanup(true);
-        Ok(Self { store: Arc::new(store), sharing: Mutex::new(()) })
+    /// The blobs that the configuration names.
+    pub(crate) async fn open(config: &Config) -> std::result::Result<Self, Error> {
+        match &config.blobs {
+            Some(url) => Ok(Self { store: s3::open(config, url).await? }),
+            None => {
+                let dir = config.data_dir.join("blobs");
+                secrets::private_dir(&dir)?;
+                Self::local(&dir).map_err(|source| Error::Blobs { place: dir.display().to_string(), source })
+            }
+        }
     }
 
-    /// See the module.
-    pub(crate) async fn sharing(&self) -> MutexGuard<'_, ()> {
-        self.sharing.lock().await
+    /// Blobs in a directory of this machine, which exists.
+    fn local(dir: &std::path::Path) -> Result<Self> {
+        let store = LocalFileSystem::new_with_prefix(dir)?.with_automatic_cleanup(true);
+        Ok(Self { store: Arc::new(store) })
     }
 
     /// Stores a file; it is there whole or not at all.
