@@ -141,6 +141,7 @@ impl Platform {
         let mut defaults = table([("data_dir", text(&self.data_dir.join("service-gateway")))]);
         // Controllers come here, from other hosts when there are several.
         self.tell_address(&mut defaults, "listen", |address| format!("{address}:{GATEWAY_PORT}").into());
+        self.tell_status(&mut defaults, 9087);
         defaults
     }
 
@@ -151,6 +152,7 @@ impl Platform {
             ("warden_socket", text(&self.warden_socket())),
         ]);
         self.tell_address(&mut defaults, "advertise_host", Value::String);
+        self.tell_status(&mut defaults, 9086);
         defaults
     }
 

@@ -227,12 +227,14 @@ async fn bind(
                     .await
                     .context("the service gateway cannot start")?;
                 let _ = writeln!(said, "{:<15} listens on http://{}", "service-gateway", server.addr());
+                tell_status(&mut said, "service-gateway", server.status_addr());
                 spawn(runs, "service-gateway", server.run(shutdown.clone()));
             }
             Role::ServiceNode => {
                 let server = services::node::bind(config.service_node.clone(), bus.clone())
                     .await
                     .context("the service node cannot start")?;
+                tell_status(&mut said, "service-node", server.status_addr());
                 spawn(runs, "service-node", server.run(shutdown.clone()));
             }
         }

@@ -23,7 +23,7 @@ step "build" make --no-print-directory build
 step "user cupola" make --no-print-directory user
 step "stacks" make --no-print-directory stacks
 step "hosts" "$CARGO_TARGET_DIR/debug/cluster" up "$directory" --cache "$cache"
-step "push tests/fixtures/apps/wave as hello, three instances" "$cupola" push hello -p tests/fixtures/apps/wave -m 64M -i 3
+step "push tests/fixtures/apps/wave as hello, three instances" "$cupola" push hello -p tests/fixtures/apps/wave -s minimal -m 64M -i 3
 step "fetch it through the load balancer" fetch
 summary
 cat <<TXT

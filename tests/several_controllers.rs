@@ -298,7 +298,10 @@ async fn a_push_outlives_its_controller(phase: Phase) {
     let (out, err) = (String::from_utf8_lossy(&push.stdout), String::from_utf8_lossy(&push.stderr));
     assert!(push.status.success(), "{phase:?}\n{out}\n{err}");
     assert!(out.contains("1 of 1 instances running"), "{out}\n{err}");
-    assert!(err.contains("The API is away, going on"), "{out}\n{err}");
+    // Between two looks the command need not even notice.
+    if phase == Phase::Upload {
+        assert!(err.contains("The API is away, going on"), "{out}\n{err}");
+    }
     assert_eq!(node.unwrap().until_indices(&[0]).await.len(), 1);
     // A build that was begun once is one build, whoever staged it.
     assert_eq!(site.postgres.query("SELECT COUNT(*) FROM builds").unwrap(), "1");

@@ -299,6 +299,9 @@ impl Server {
         if let Err(error) = context.bus.flush().await {
             tracing::warn!(%error, "could not say goodbye on the bus");
         }
+        if let Err(error) = store::release(&context.pool, &context.id).await {
+            tracing::warn!(%error, "could not give up the leases: they lapse by themselves");
+        }
         context.pool.close().await;
         served.map_err(Error::Serve)
     }

@@ -127,7 +127,8 @@ impl Context {
                 "droplets" => store::droplet_named(&self.pool, &name).await?,
                 "caches" => store::get::<AppRow>(&self.pool, "apps", &name).await?.is_some(),
                 "resources" => store::resource_named(&self.pool, &name).await?,
-                _ => false,
+                // The directory is ours alone; a bucket may hold what is not.
+                _ => self.config.blobs.is_some(),
             };
             if !named {
                 tracing::info!(kind, name, "removing a blob that nothing names");

@@ -2,6 +2,8 @@
 
 #[path = "bus/fake_warden.rs"]
 mod fake_warden;
+#[path = "bus/status.rs"]
+mod status;
 #[path = "bus/world.rs"]
 mod world;
 

@@ -11,6 +11,7 @@ mod broker;
 mod catalog;
 mod config;
 mod error;
+mod figures;
 mod http;
 mod nodes;
 mod orphans;

@@ -12,6 +12,7 @@ mod config;
 mod container;
 mod engine;
 mod error;
+mod figures;
 mod instance;
 mod level;
 mod record;

@@ -253,12 +253,12 @@ impl Contender {
         self.not_before = now;
     }
 
-    /// The store did not answer; a claim may have been written or not.
+    /// The store did not answer; a claim may have been written or not. What was seen still counts: a revision that is
+    /// there when it is claimed was there all the time.
     pub fn unanswered(&mut self, now: Moment) {
         self.not_before = now + self.times.poll;
-        match &mut self.state {
-            State::Holding(hold) => hold.unsure = true,
-            state => *state = State::Blind,
+        if let State::Holding(hold) = &mut self.state {
+            hold.unsure = true;
         }
     }
 

@@ -107,6 +107,10 @@ impl From<sqlx::Error> for ApiError {
             let detail = "Another controller has changed the app at the same moment. Try again.";
             return Self::unavailable(10001, "CF-ServiceUnavailable", detail);
         }
+        // PostgreSQL's "character not in repertoire": its texts hold no NUL, those of SQLite do.
+        if error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "22021") {
+            return Self::new(400, 10004, "CF-InvalidRequest", "A text of the request has a NUL character.");
+        }
         tracing::error!(error = &error as &dyn std::error::Error, "the database fails");
         let detail =
             "The platform's database cannot be used now; running apps are not touched. Try again later.";

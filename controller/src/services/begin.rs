@@ -343,6 +343,26 @@ impl Context {
         Ok(())
     }
 
+    /// Removes an instance that was never made, for another of its name. Should its broker have it after all, it is
+    /// deleted there.
+    pub(crate) async fn make_way(&self, old: &InstanceRow) -> Result<(), ApiError> {
+        let cleaning = !store::operations_of_instance(&self.pool, &old.guid).await?.is_empty();
+        let origin = match &old.plan_guid {
+            Some(plan) if !cleaning => store::origin(&self.pool, plan).await?,
+            _ => None,
+        };
+        let Some(origin) = origin else { return self.forget_rows_of_instance(old).await };
+        let wish = Wish { never_made: true, ..wish(&origin) };
+        let row = OperationRow {
+            instance_guid: Some(old.guid.clone()),
+            ..self.operation(Kind::CleanInstance, &origin.broker.guid, &wish, "")
+        };
+        let (sent, deadline) = self.cleaning_times();
+        store::clean_instance(&self.pool, &row, &sent, &deadline).await?;
+        self.services.changed.notify_one();
+        Ok(())
+    }
+
     /// Removes the rows of an instance without asking anyone. What still cleans up at its broker goes on.
     pub(crate) async fn forget_rows_of_instance(&self, instance: &InstanceRow) -> Result<(), ApiError> {
         let mut change = self.pool.begin().await?;

@@ -25,6 +25,17 @@ pub(crate) async fn renew(pool: &Pool, lease: &Lease) -> Result<()> {
     Ok(())
 }
 
+/// Gives up everything that a controller works at: it ends, and others need not wait for its lease to lapse.
+pub(crate) async fn release(pool: &Pool, owner: &str) -> Result<()> {
+    for words in [
+        "UPDATE builds SET lease_until = NULL WHERE owner = $1 AND state = 'STAGING'",
+        "UPDATE packages SET lease_until = NULL WHERE owner = $1 AND state = 'PROCESSING_UPLOAD'",
+    ] {
+        sqlx::query(words).bind(owner).execute(pool).await?;
+    }
+    Ok(())
+}
+
 /// Builds at work whose owner, another one, has not renewed up to a time.
 pub(crate) async fn lapsed_builds(pool: &Pool, owner: &str, at: &str) -> Result<Vec<BuildRow>> {
     sqlx::query_as(

@@ -14,6 +14,7 @@ mod quotas;
 mod recovery;
 mod refusals;
 mod services;
+mod status;
 mod tenancy;
 mod users;
 

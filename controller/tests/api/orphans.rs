@@ -76,9 +76,19 @@ async fn an_instance_that_may_be_there_is_deleted_and_one_that_is_not_is_left_al
     // A broker that knows nothing of what was never made does not keep the row alive, whatever it says then.
     broker.switch("provision", Behaviour::Says(400, "{}"));
     broker.switch("deprovision", Behaviour::Says(404, "{}"));
-    p.fails(Method::POST, "/v3/service_instances", wish).await;
+    p.fails(Method::POST, "/v3/service_instances", wish.clone()).await;
     let guid = p.guid("/v3/service_instances").await;
     p.done(Method::DELETE, &format!("/v3/service_instances/{guid}"), Value::Null).await;
+    // Nor is the row in the way of another of its name, cleaned up after or not.
+    for behaviour in [Behaviour::Says(400, "{}"), Behaviour::DoneAndSays(500, "{}")] {
+        broker.switch("provision", behaviour);
+        p.fails(Method::POST, "/v3/service_instances", wish.clone()).await;
+    }
+    broker.behave();
+    p.done(Method::POST, "/v3/service_instances", wish.clone()).await;
+    settled(p).await;
+    assert_eq!((p.rows("service_instances").await, broker.has()), (1, (1, 0)));
+    p.refused(Method::POST, "/v3/service_instances", wish, 422).await;
 }
 
 #[tokio::test]

@@ -449,13 +449,10 @@ async fn an_app_gets_what_it_is_bound_to() {
     let (status, answer) = p.send(Method::DELETE, &path, Value::Null).await;
     assert_eq!((status.as_u16(), &answer["errors"][0]["code"]), (422, &json!(10006)));
     let detail = answer["errors"][0]["detail"].as_str().unwrap();
-    assert!(detail.contains("apps one") && detail.contains("service_keys (admin)"), "{detail}");
-    assert_eq!(
-        p.refused(Method::DELETE, &format!("/v3/service_instances/{provided}"), Value::Null, 422)
-            .await
-            .contains("apps one"),
-        true
-    );
+    assert!(detail.contains("is bound to one and has the keys admin"), "{detail}");
+    let refusal =
+        p.refused(Method::DELETE, &format!("/v3/service_instances/{provided}"), Value::Null, 422).await;
+    assert!(refusal.contains("is bound to one"), "{refusal}");
 
     // An app that goes takes its bindings along, at the broker too.
     p.delete(&format!("/v3/apps/{app}")).await;
@@ -636,4 +633,56 @@ async fn a_manifest_binds_what_it_names() {
     broker.switch("bind", Behaviour::Says(400, r#"{"description": "no more users"}"#));
     let detail = apply("applications:\n- name: two\n  no-route: true\n  services: [mine]\n").await;
     assert!(detail.contains("mine could not be bound") && detail.contains("no more users"), "{detail}");
+}
+
+#[tokio::test]
+async fn a_developer_uses_what_is_visible_and_no_more() {
+    let platform = Platform::start().await;
+    let broker = Broker::start().await;
+    let p = &platform;
+    p.broker("theirs", &broker).await;
+    p.instance("given").await;
+    // A developer of the space.
+    let wish = json!({"userName": "dora", "password": "of-doras-own", "emails": [{"value": "dora"}]});
+    let user = p.post("/Users", wish).await["id"].clone();
+    p.post("/v3/users", json!({"guid": user})).await;
+    let (space, organization) = (p.space().await, p.guid("/v3/organizations").await);
+    for (kind, place, guid) in
+        [("organization_user", "organization", &organization), ("space_developer", "space", &space)]
+    {
+        let relationships = json!({"user": {"data": {"guid": user}}, place: {"data": {"guid": guid}}});
+        p.post("/v3/roles", json!({"type": kind, "relationships": relationships})).await;
+    }
+    let form = [("grant_type", "password"), ("username", "dora"), ("password", "of-doras-own")];
+    let answer = p.client.post(format!("{}/oauth/token", p.base)).basic_auth("cf", Some("")).form(&form);
+    let token: Value = answer.send().await.unwrap().error_for_status().unwrap().json().await.unwrap();
+    let token = token["access_token"].as_str().unwrap().to_owned();
+    let ask = async |method: Method, path: &str, body: Value| {
+        let mut request = p.client.request(method, format!("{}{path}", p.base)).bearer_auth(&token);
+        if !body.is_null() {
+            request = request.json(&body);
+        }
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap_or_default())
+    };
+    // She sees the plan of what is there, and can have no other one of it.
+    let (_, plans) = ask(Method::GET, "/v3/service_plans", Value::Null).await;
+    assert_eq!(names(&plans), ["small"]);
+    let usable = format!("/v3/service_plans?available=true&space_guids={space}");
+    assert_eq!(names(&ask(Method::GET, &usable, Value::Null).await.1), Vec::<&str>::new());
+    assert_eq!(names(&ask(Method::GET, "/v3/service_brokers", Value::Null).await.1), Vec::<&str>::new());
+    let wish = p.wish("more", "db", "small").await;
+    let (status, answer) = ask(Method::POST, "/v3/service_instances", wish.clone()).await;
+    assert_eq!(status, 422, "{answer}");
+    assert!(answer["errors"][0]["detail"].as_str().unwrap().starts_with("Invalid service plan."), "{answer}");
+    // Her organization may see it: then she can.
+    let path = format!("/v3/service_plans/{}/visibility", p.plan("db", "small").await);
+    let to = json!({"type": "organization", "organizations": [{"guid": organization}]});
+    p.ok(Method::PATCH, &path, to).await;
+    assert_eq!(names(&ask(Method::GET, &usable, Value::Null).await.1), ["small"]);
+    assert_eq!(ask(Method::POST, "/v3/service_instances", wish).await.0, 202);
+    assert_eq!(ask(Method::POST, "/v3/service_brokers", registration("hers", &broker.url())).await.0, 403);
+    let given = p.guid("/v3/service_instances?names=given").await;
+    let purge = format!("/v3/service_instances/{given}?purge=true");
+    assert_eq!(ask(Method::DELETE, &purge, Value::Null).await.0, 403);
 }

@@ -175,6 +175,29 @@ async fn a_build_whose_controller_dies_is_staged_by_another() {
 }
 
 #[tokio::test]
+async fn a_controller_that_ends_gives_its_builds_up() {
+    let (_store, mut first) = with_store().await;
+    let second = first.another().await;
+    let stager = FakeStager::start(&first.bus).await;
+    first.apply(MANIFEST).await;
+    let app = first.app("one").await;
+    let (package, ..) = first.upload(&app, zip(&[("Procfile", b"hang once")]), json!([])).await;
+    let build = first.post("/v3/builds", json!({"package": {"guid": package}})).await;
+    eventually(PATIENCE, async || stager.starts(1)).await;
+    first.stop().await;
+    let path = format!("/v3/builds/{}", build["guid"].as_str().unwrap());
+    let build = second.until(&path, |build| build["state"] != "STAGING").await;
+    assert_eq!(build["state"], "STAGED", "{build}");
+}
+
+#[tokio::test]
+async fn a_text_that_postgresql_cannot_hold_is_refused() {
+    let platform = Platform::start().await;
+    let detail = platform.refused(Method::GET, "/v3/apps?names=a%00b", Value::Null, 400).await;
+    assert!(detail.contains("NUL"), "{detail}");
+}
+
+#[tokio::test]
 async fn a_build_of_a_controller_that_lives_is_left_alone() {
     let (_store, first) = with_store().await;
     let stager = FakeStager::start(&first.bus).await;
@@ -299,6 +322,9 @@ async fn a_sweep_leaves_what_is_being_added_and_removes_what_nothing_names() {
     let orphan = store.objects().join("platform/droplets/0123");
     std::fs::create_dir_all(orphan.parent().unwrap()).unwrap();
     std::fs::write(&orphan, "left behind").unwrap();
+    let foreign = store.objects().join("platform/invoices/2026");
+    std::fs::create_dir_all(foreign.parent().unwrap()).unwrap();
+    std::fs::write(&foreign, "not ours").unwrap();
     first.apply(MANIFEST).await;
     let app = first.app("one").await;
     let large = vec![3; 200_000];
@@ -318,6 +344,7 @@ async fn a_sweep_leaves_what_is_being_added_and_removes_what_nothing_names() {
     };
     let ((), _others) = tokio::join!(upload, starts);
     eventually(PATIENCE, async || if orphan.exists() { Err("the orphan is there") } else { Ok(()) }).await;
+    assert!(foreign.exists());
     let packages = first.get(&format!("/v3/apps/{app}/packages?states=READY")).await;
     for package in packages["resources"].as_array().unwrap() {
         let path = format!("/v3/packages/{}/download", package["guid"].as_str().unwrap());

@@ -29,6 +29,8 @@ mod refusals;
 mod services;
 #[path = "../api/several.rs"]
 mod several;
+#[path = "../api/status.rs"]
+mod status;
 #[path = "../api/tenancy/mod.rs"]
 mod tenancy;
 #[path = "../api/users.rs"]

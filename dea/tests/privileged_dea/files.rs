@@ -86,14 +86,15 @@ async fn the_logs_of_a_crash_are_kept() {
     scene.start_agent().await;
     kept(&scene).await;
 
-    // One that is killed for its memory has its logs too.
+    // One that runs out of memory is stopped by warden at once: its last words are kept, its files are not.
     let (instance, url) = scene.run(&scene.message(64, &[])).await;
-    get(&url, "/log/greedy").await;
+    get(&url, "/say/greedy").await;
+    scene.wait_for_line("error: greedy").await;
     poke(&url, "/eat/200").await;
     scene.wait_for_exit(&instance).await;
     scene.wait_for_state(&instance, InstanceState::Crashed).await;
     scene.nothing_is_left().await;
-    is(&scene, &instance, "logs/own.log", 200, "greedy\n").await;
+    is(&scene, &instance, "logs/stdout.log", 200, "greedy\n").await;
 
     scene.kill_agent().await;
     scene.config.crash_lifetime_seconds = 0.1;

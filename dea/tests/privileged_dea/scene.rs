@@ -93,6 +93,8 @@ impl Scene {
             .stderr(Stdio::null())
             .spawn()
             .expect("nats-server must be installed: apt-get install nats-server");
+        // At once: it must not outlive a test that fails before its scene is set.
+        let nats = Ends(nats);
         let nats_config =
             cupola_bus::Config { servers: vec![format!("nats://127.0.0.1:{port}")], ..Default::default() };
         let bus = connect(&nats_config).await;
@@ -122,7 +124,7 @@ impl Scene {
             agent: None,
             warden_process: Some(warden_process),
             nats_config,
-            _nats: Ends(nats),
+            _nats: nats,
             data,
         };
         scene.start_agent().await;

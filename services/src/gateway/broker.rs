@@ -4,6 +4,7 @@
 use super::{
     Config, Plan, catalog,
     config::seconds,
+    figures::Figures,
     nodes::Nodes,
     orphans::Orphans,
     record::{Binding, BindingPhase, Instance, Instances, Operation, Phase, Turn},
@@ -41,6 +42,7 @@ pub(crate) struct Broker {
     instances: Instances,
     nodes: Mutex<Nodes>,
     orphans: Mutex<Orphans>,
+    pub(crate) figures: Figures,
     /// Operations under way.
     pub(crate) tasks: TaskTracker,
 }
@@ -53,7 +55,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Broker {
-    pub(crate) fn new(config: Config, id: &str, bus: Bus, instances: Instances) -> Self {
+    pub(crate) fn new(config: Config, id: &str, bus: Bus, instances: Instances, figures: Figures) -> Self {
         Broker {
             config,
             mark: secret::digest(&["gateway", id], OURS),
@@ -61,6 +63,7 @@ impl Broker {
             instances,
             nodes: Mutex::default(),
             orphans: Mutex::default(),
+            figures,
             tasks: TaskTracker::new(),
         }
     }
@@ -73,6 +76,12 @@ impl Broker {
     fn user_name(&self, instance: &ServiceInstanceId, binding: &ServiceBindingId) -> String {
         let digest = secret::digest(&["binding", instance.as_str(), binding.as_str()], WHICH);
         format!("u{}{digest}", self.mark)
+    }
+
+    /// Brings the figures up to date.
+    pub(crate) fn show(&self) {
+        let nodes = lock(&self.nodes).count();
+        self.figures.show(&self.instances, nodes);
     }
 
     /// An instance.
@@ -214,6 +223,7 @@ impl Broker {
             true => self.make(&instance).await,
             false => self.remove(&instance).await,
         };
+        self.figures.ended(making, ended.is_ok());
         if let Err(error) = &ended {
             tracing::warn!(instance = %id, making, %error, "an operation has failed");
         }

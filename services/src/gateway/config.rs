@@ -10,6 +10,8 @@ use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration}
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// Which one of its kind, for `vcap.component.*`.
+    pub index: u32,
     /// The gateway's own directory: what it has given out, and its password.
     pub data_dir: PathBuf,
     /// Where it answers.
@@ -37,6 +39,8 @@ pub struct Config {
     pub allow_over_provisioning: bool,
     /// The plans that are offered. Nodes must have plans of the same names.
     pub plans: Vec<Plan>,
+    /// The status page.
+    pub status: cupola_status::Config,
 }
 
 /// What is offered.
@@ -67,6 +71,7 @@ fn yes() -> bool {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            index: 0,
             data_dir: "/var/lib/cupola/service-gateway".into(),
             listen: SocketAddr::from(([127, 0, 0, 1], 8082)),
             url: None,
@@ -93,6 +98,7 @@ impl Default for Config {
                     version: None,
                 })
                 .collect(),
+            status: cupola_status::Config::default(),
         }
     }
 }

@@ -65,6 +65,11 @@ impl Nodes {
         node.plans.insert(announce.plan, offer);
     }
 
+    /// How many are heard, each once for each of its engines.
+    pub(crate) fn count(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// Forgets nodes that have been silent for so long.
     pub(crate) fn forget_silent(&mut self, lifetime: Duration, now: Instant) {
         self.nodes.retain(|_, node| node.in_flight > 0 || now.duration_since(node.heard) < lifetime);

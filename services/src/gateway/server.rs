@@ -4,18 +4,29 @@ use super::{
     Config, Error,
     broker::Broker,
     config::seconds,
+    figures::{self, Figures},
     http::{Door, router},
     record::Instances,
     registration,
 };
 use crate::{address, files, secret};
+use axum::{
+    extract::{Request, State},
+    middleware::{Next, from_fn_with_state},
+    response::Response,
+};
 use cupola_bus::{Bus, Subscription};
 use cupola_protocol::services::{Announce, CheckOrphan, Discover, Engine, NodeHandles, RegisterBroker};
+use cupola_status::{Identity, Page, Questions};
 use futures::{
     StreamExt,
     stream::{BoxStream, SelectAll, select_all},
 };
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::{
     net::TcpListener,
     time::{MissedTickBehavior, interval, timeout},
@@ -34,6 +45,8 @@ pub struct Server {
     registration: RegisterBroker,
     bus: Bus,
     said: SelectAll<BoxStream<'static, Said>>,
+    page: Page,
+    questions: Questions,
 }
 
 /// What nodes say.
@@ -86,8 +99,28 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
         password: password.clone(),
     };
     let door = Door::new(&config.username, &password);
-    let broker = Arc::new(Broker::new(config, &id, bus.clone(), instances));
-    Ok(Server { broker, listener, address, door, registration, bus, said: select_all(said) })
+    // Not the id itself: who knows it could foretell the names that this gateway gives.
+    let identity = Identity {
+        name: "service_gateway",
+        kind: "Services-Provisioner",
+        index: config.index,
+        id: secret::digest(&["status", &id], 32),
+        historic: figures::historic,
+    };
+    let (page, questions) =
+        Page::bind(&config.status, identity, &config, &bus).await.map_err(Error::Status)?;
+    let figures = page.figures(Figures::new);
+    let broker = Arc::new(Broker::new(config, &id, bus.clone(), instances, figures));
+    let said = select_all(said);
+    Ok(Server { broker, listener, address, door, registration, bus, said, page, questions })
+}
+
+/// Counts each answer.
+async fn count(State(broker): State<Arc<Broker>>, request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let response = next.run(request).await;
+    broker.figures.request(response.status().as_u16(), begun.elapsed());
+    response
 }
 
 /// Where others reach an address that we listen on.
@@ -106,15 +139,21 @@ impl Server {
         self.address
     }
 
+    /// Where its status page is.
+    pub fn status_addr(&self) -> SocketAddr {
+        self.page.addr()
+    }
+
     /// Works until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
-        let Server { broker, listener, door, registration, bus, mut said, .. } = self;
+        let Server { broker, listener, door, registration, bus, mut said, page, mut questions, .. } = self;
+        let _status = page.serve();
         let path = broker.config.data_dir.clone();
         broker.resume().map_err(Error::file("write in", path))?;
         let every = seconds(broker.config.register_seconds);
         let registered = tokio::spawn(registration::keep(bus.clone(), registration, every, shutdown.clone()));
-        let serve = axum::serve(listener, router(broker.clone(), door))
-            .with_graceful_shutdown(shutdown.clone().cancelled_owned());
+        let app = router(broker.clone(), door).layer(from_fn_with_state(broker.clone(), count));
+        let serve = axum::serve(listener, app).with_graceful_shutdown(shutdown.clone().cancelled_owned());
         let mut serve = std::pin::pin!(serve.into_future());
         let mut discover = interval(seconds(broker.config.discover_seconds));
         let mut check = interval(seconds(broker.config.orphan_check_seconds));
@@ -138,6 +177,10 @@ impl Server {
                     }
                     None => break Err(Error::BusClosed),
                 },
+                question = questions.next() => {
+                    broker.show();
+                    question.answer(None);
+                }
                 _ = discover.tick() => {
                     broker.forget_silent();
                     for engine in Engine::ALL {

@@ -3,6 +3,7 @@
 use super::{
     config::seconds,
     engine,
+    figures::Operation,
     instance::{self, Command, Instance, Origin, Told},
     record::Phase,
     shared::{Node, Place, lock},
@@ -67,22 +68,27 @@ pub(crate) async fn answer(node: Arc<Node>, asked: Asked) {
         }
         Asked::Provision(engine, incoming) => {
             let (credentials, error) = split(node.provision(engine, &incoming.message).await);
+            node.figures.ended(Operation::Provision, error.is_none());
             incoming.reply(&Provisioned { success: error.is_none(), credentials, error }).await
         }
         Asked::Bind(incoming) => {
             let (credentials, error) = split(node.bind(&incoming.message).await);
+            node.figures.ended(Operation::Bind, error.is_none());
             incoming.reply(&Bound { success: error.is_none(), credentials, error }).await
         }
         Asked::Unprovision(incoming) => {
             let result = node.unprovision(&incoming.message.name).await;
+            node.figures.ended(Operation::Unprovision, result.is_ok());
             incoming.reply(&done(result)).await
         }
         Asked::Unbind(incoming) => {
             let result = node.unbind(&incoming.message.credentials).await;
+            node.figures.ended(Operation::Unbind, result.is_ok());
             incoming.reply(&done(result)).await
         }
         Asked::PurgeOrphan(incoming) => {
             let result = node.purge(&incoming.message).await;
+            node.figures.ended(Operation::Purge, result.is_ok());
             incoming.reply(&done(result)).await
         }
     };

@@ -10,6 +10,8 @@ use std::{collections::BTreeSet, net::Ipv4Addr, path::PathBuf, time::Duration};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// Which one of its kind, for `vcap.component.*`.
+    pub index: u32,
     /// The node's own directory: its volumes are in it. The warden must allow it in bind mounts.
     pub data_dir: PathBuf,
     /// Directory of the stacks. The warden must allow them as root filesystems.
@@ -44,6 +46,8 @@ pub struct Config {
     pub memory_to_cpu_share_ratio: u64,
     /// What happens to the servers when the node is told to end.
     pub on_shutdown: OnShutdown,
+    /// The status page.
+    pub status: cupola_status::Config,
 }
 
 /// A range of ports.
@@ -87,6 +91,7 @@ pub enum OnShutdown {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            index: 0,
             data_dir: "/var/lib/cupola/service-node".into(),
             stacks_dir: "/var/lib/cupola/stacks".into(),
             stack: "services".to_owned(),
@@ -112,6 +117,7 @@ impl Default for Config {
             volume_check_seconds: 10.0,
             memory_to_cpu_share_ratio: 8,
             on_shutdown: OnShutdown::Stop,
+            status: cupola_status::Config::default(),
         }
     }
 }

@@ -41,6 +41,9 @@ pub enum Error {
     /// The bus refuses.
     #[error("cannot listen on the bus")]
     Bus(#[source] cupola_bus::Error),
+    /// The status page cannot be served.
+    #[error("the service node cannot show its status")]
+    Status(#[source] cupola_status::Error),
     /// The connection to the bus is closed for good.
     #[error("the connection to the bus is closed")]
     BusClosed,

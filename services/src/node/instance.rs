@@ -257,6 +257,7 @@ impl Task {
             if self.node.shutdown.is_cancelled() {
                 return self.leave().await;
             }
+            self.node.figures.restarts.increment(1);
             tracing::warn!(instance = self.instance.now().name, why, pause = ?pause, "a server is started again");
             tokio::select! {
                 () = sleep(pause) => {}

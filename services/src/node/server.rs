@@ -5,6 +5,7 @@ use super::{
     answers::{self, Asked, announce, answer},
     config::seconds,
     container,
+    figures::{self, Figures},
     instance::{self, Instance, Origin},
     record::{Record, Records},
     shared::{Node, lock},
@@ -12,9 +13,11 @@ use super::{
 use crate::files;
 use cupola_bus::Bus;
 use cupola_protocol::ServiceNodeId;
+use cupola_status::{Identity, Page, Questions};
 use futures::stream::{BoxStream, SelectAll, StreamExt, select_all};
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -36,6 +39,8 @@ pub struct Server {
     node: Arc<Node>,
     left: Vec<Record>,
     asked: SelectAll<BoxStream<'static, Asked>>,
+    page: Page,
+    questions: Questions,
 }
 
 /// Checks the configuration, opens the data directory, reads the records and subscribes. Warden and stack need not be
@@ -64,7 +69,17 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
     }
     // From here on nothing that is said to this node is lost.
     bus.flush().await.map_err(Error::Bus)?;
+    let identity = Identity {
+        name: "service_node",
+        kind: "Services-Node",
+        index: config.index,
+        id: id.to_string(),
+        historic: figures::historic,
+    };
+    let (page, questions) =
+        Page::bind(&config.status, identity, &config, &bus).await.map_err(Error::Status)?;
     let node = Node {
+        figures: page.figures(Figures::new),
         id,
         warden: Client::new(&config.warden_socket),
         config,
@@ -81,7 +96,7 @@ pub async fn bind(config: Config, bus: Bus) -> Result<Server, Error> {
     if let Some(obstacle) = node.obstacle() {
         tracing::warn!(obstacle, "service node takes no instances");
     }
-    Ok(Server { node: Arc::new(node), left, asked: select_all(asked) })
+    Ok(Server { node: Arc::new(node), left, asked: select_all(asked), page, questions })
 }
 
 impl std::fmt::Debug for Server {
@@ -96,8 +111,14 @@ impl Server {
         &self.node.id
     }
 
+    /// Where its status page is.
+    pub fn status_addr(&self) -> SocketAddr {
+        self.page.addr()
+    }
+
     /// Works until `shutdown`; then the servers are stopped, or left to the next node, as the configuration says.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), Error> {
+        let _status = self.page.serve();
         let node = self.node;
         for record in self.left.drain(..) {
             let name = record.name.clone();
@@ -125,6 +146,9 @@ impl Server {
                 }
                 () = node.changed.notified() => announce_all(&node).await,
                 _ = tick.tick() => announce_all(&node).await,
+                question = self.questions.next() => {
+                    node.tasks.spawn(figures::answer(node.clone(), question));
+                }
                 asked = self.asked.next() => match asked {
                     Some(asked) => drop(node.tasks.spawn(answer(node.clone(), asked))),
                     // Without an engine there is nothing to be asked, and nothing wrong with it.

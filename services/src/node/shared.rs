@@ -4,6 +4,7 @@ use super::{
     Config, Plan,
     capacity::Room,
     container::failed,
+    figures::Figures,
     instance::{Command, Instance},
     record::{Phase, Record, Records},
 };
@@ -32,6 +33,7 @@ pub(crate) struct Node {
     pub(crate) warden: Client,
     pub(crate) stacks: rootfs::Store,
     pub(crate) records: Records,
+    pub(crate) figures: Figures,
     /// Directory of the volumes.
     pub(crate) volumes: PathBuf,
     /// Instances by name.

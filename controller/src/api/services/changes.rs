@@ -113,13 +113,15 @@ async fn create(
         created_at: now.clone(),
         updated_at: now,
     };
-    if store::instance_named(&context.pool, &space.guid, &row.name).await?.is_some() {
+    // One that was never made is in nobody's way.
+    let old = store::instance_named(&context.pool, &space.guid, &row.name).await?;
+    if old.as_ref().is_some_and(|old| !old.never_made()) {
         return Err(ApiError::unprocessable(format!("The service instance name is taken: {}.", row.name)));
     }
     if managed {
-        provision(&context, &user, &base, wish, row, &space).await
+        provision(&context, &user, &base, wish, row, &space, old).await
     } else {
-        provide(&context, &base, wish, row).await
+        provide(&context, &base, wish, row, old).await
     }
 }
 
@@ -130,6 +132,7 @@ async fn provision(
     wish: CreateServiceInstance,
     row: InstanceRow,
     space: &SpaceRow,
+    old: Option<InstanceRow>,
 ) -> Result<Response, ApiError> {
     if wish.credentials.is_some() || wish.syslog_drain_url.is_some() || wish.route_service_url.is_some() {
         return Err(ApiError::unprocessable(
@@ -140,6 +143,9 @@ async fn provision(
     let origin = usable(context, user, plan, space).await?;
     let maintenance_info = origin.plan.catalog().maintenance_info.map(|info| store::json(&info));
     let row = InstanceRow { plan_guid: Some(origin.plan.guid.clone()), maintenance_info, ..row };
+    if let Some(old) = old {
+        context.make_way(&old).await?;
+    }
     let begun = context.begin_provision(&row, &origin, wish.parameters, user.guid()).await?;
     Ok(goes_on(base, &begun).into_response())
 }
@@ -165,6 +171,7 @@ async fn provide(
     base: &Base,
     wish: CreateServiceInstance,
     row: InstanceRow,
+    old: Option<InstanceRow>,
 ) -> Result<Response, ApiError> {
     if wish.parameters.is_some() || wish.relationships.service_plan.is_some() {
         return Err(ApiError::unprocessable(
@@ -177,6 +184,9 @@ async fn provide(
         route_service_url: address("Route service url", wish.route_service_url, &ROUTE_SERVICES)?,
         ..row
     };
+    if let Some(old) = old {
+        context.make_way(&old).await?;
+    }
     let mut change = context.pool.begin().await?;
     store::insert_instance(&mut change, &row).await.map_err(|error| name_taken(error, &row.name))?;
     change.commit().await?;
@@ -373,18 +383,22 @@ async fn in_use(context: &Context, row: &InstanceRow) -> Result<ApiError, ApiErr
             None => keys.push(binding.name.unwrap_or_default()),
         }
     }
-    let mut parts = Vec::new();
+    let mut kinds = Vec::new();
+    let mut uses = Vec::new();
     if !apps.is_empty() {
-        parts.push(format!("service_bindings (apps {})", words(&apps)));
+        kinds.push("service_bindings");
+        uses.push(format!("is bound to {}", words(&apps)));
     }
     if !keys.is_empty() {
-        parts.push(format!("service_keys ({})", words(&keys)));
+        kinds.push("service_keys");
+        uses.push(format!("has the keys {}", words(&keys)));
     }
     let detail = format!(
-        "Please delete the {} associations for your service_instances {}: unbind the apps and delete the keys, or \
-         delete it with recursive=true.",
-        parts.join(" and "),
-        row.name
+        "Please delete the {} associations for your service_instances: {} {}. Unbind and delete them first, or delete \
+         the service instance recursively.",
+        kinds.join(" and "),
+        row.name,
+        uses.join(" and ")
     );
     Ok(ApiError::new(422, 10006, "CF-AssociationNotEmpty", detail))
 }

@@ -327,7 +327,12 @@ async fn remove_visibility(
 ) -> Result<StatusCode, ApiError> {
     let row = plan(&context, &guid).await?;
     let known = store::organizations_of_plan(&context.pool, &guid).await?;
-    if row.visibility != "organization" || !known.iter().any(|(guid, _)| *guid == organization) {
+    if row.visibility != "organization" {
+        return Err(ApiError::unprocessable(
+            "Cannot delete organizations when visibility type is not 'organization'.",
+        ));
+    }
+    if !known.iter().any(|(guid, _)| *guid == organization) {
         return Err(ApiError::not_found("Service plan visibility"));
     }
     let left: Vec<String> =

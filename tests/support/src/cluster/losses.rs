@@ -22,7 +22,7 @@ const LOG_LINES: usize = 30;
 /// One thing to lose: its name in the figures, what it is, and how.
 type Loss = (&'static str, fn(&Scene) -> Result<Row>);
 
-const LOSSES: [Loss; 7] = [
+const LOSSES: [Loss; 8] = [
     ("dea", dea),
     ("health_manager", health_manager),
     ("router", router),
@@ -30,6 +30,7 @@ const LOSSES: [Loss; 7] = [
     ("nats_all", nats_all),
     ("controller", controller),
     ("database", database),
+    ("service_node", service_node),
 ];
 
 /// Brings a cluster up by `start`, loses what `only` names (everything when it names nothing), prints the table, and
@@ -139,6 +140,17 @@ fn database(scene: &Scene) -> Result<Row> {
     let row = scene.measure("database", "database and blobs", Counted::FromReturn, |scene| {
         host.crash()?;
         scene.refuses_for_now()?;
+        host.boot()
+    })?;
+    Ok(row.must_not_fail())
+}
+
+fn service_node(scene: &Scene) -> Result<Row> {
+    scene.keep_numbers()?;
+    let host = scene.host("service-1")?;
+    let row = scene.measure("service_node", "a service node's host", Counted::FromReturn, |_| {
+        host.crash()?;
+        thread::sleep(AWAY);
         host.boot()
     })?;
     Ok(row.must_not_fail())

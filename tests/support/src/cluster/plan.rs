@@ -40,6 +40,8 @@ const DATA: &[&str] = &["postgresql.service", "blobs.service"];
 const ROUTER: &[&str] = &["cupola@router.service"];
 const DEA: &[&str] = &["cupola-warden.service", "cupola@dea.service"];
 const STAGER: &[&str] = &["cupola-warden.service", "cupola@stager.service"];
+const SERVICE: &[&str] =
+    &["cupola-warden.service", "cupola@service-node.service", "cupola@service-gateway.service"];
 
 /// Every host, in the order of their first boot.
 pub(crate) const PLAN: &[Machine] = &[
@@ -55,6 +57,7 @@ pub(crate) const PLAN: &[Machine] = &[
     machine("dea-2", [10, 251, 0, 52], DEA, Some("cupola-dea.toml")),
     machine("dea-3", [10, 251, 0, 53], DEA, Some("cupola-dea.toml")),
     machine("stager-1", [10, 251, 0, 61], STAGER, Some("cupola-stager.toml")),
+    machine("service-1", [10, 251, 1, 11], SERVICE, Some("cupola-service.toml")),
     machine("balancer-1", [10, 251, 1, 1], &["haproxy.service"], None),
 ];
 

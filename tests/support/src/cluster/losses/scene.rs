@@ -10,6 +10,7 @@ use super::{
 };
 use anyhow::{Context, Result, bail, ensure};
 use std::{
+    cell::Cell,
     fs,
     path::Path,
     process::Child,
@@ -27,6 +28,14 @@ const LATE: &str = "late";
 const LATE_BYTES: usize = 48 << 20;
 /// What is pushed.
 const APP_FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/apps/wave");
+/// The stack that it runs on.
+const STACK: &str = "minimal";
+/// An app that keeps numbers in its services, what is pushed, and the stack with the clients of those.
+const KEEPER: &str = "keeper";
+const KEEPER_FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/apps/keeper");
+const KEEPER_STACK: &str = "services";
+/// Numbers that it keeps.
+const NUMBERS: u32 = 20;
 /// Units that are looked for.
 pub(super) const HEALTH_MANAGER: &str = "cupola@health-manager.service";
 pub(super) const CONTROLLER: &str = "cupola@controller.service";
@@ -46,6 +55,8 @@ pub(super) struct Scene<'a> {
     cluster: &'a Cluster,
     pub(super) developer: Developer,
     load: Load,
+    /// Whether there are numbers that services keep: then they have to be there whenever all is whole.
+    kept: Cell<bool>,
 }
 
 impl<'a> Scene<'a> {
@@ -53,10 +64,21 @@ impl<'a> Scene<'a> {
     pub(super) fn set(cluster: &'a Cluster) -> Result<Self> {
         let developer = cluster.developer()?;
         let began = Instant::now();
-        developer.cupola(&["push", APP, "-p", APP_FOLDER, "-m", "64M", "-i", &INSTANCES.to_string()])?;
-        developer.cupola(&["push", PROBE, "-p", APP_FOLDER, "-m", "64M"])?;
+        developer.cupola(&[
+            "push",
+            APP,
+            "-p",
+            APP_FOLDER,
+            "-s",
+            STACK,
+            "-m",
+            "64M",
+            "-i",
+            &INSTANCES.to_string(),
+        ])?;
+        developer.cupola(&["push", PROBE, "-p", APP_FOLDER, "-s", STACK, "-m", "64M"])?;
         println!("two apps pushed in {:.1} s", began.elapsed().as_secs_f64());
-        let scene = Self { cluster, load: Load::start(APP)?, developer };
+        let scene = Self { cluster, load: Load::start(APP)?, developer, kept: Cell::new(false) };
         scene.wait_whole()?;
         let hosts = scene.developer.instances(APP)?.hosts;
         for host in ["dea-1", "dea-2", "dea-3"] {
@@ -114,6 +136,9 @@ impl<'a> Scene<'a> {
         for _ in 0..2 * INSTANCES {
             self.developer.get(APP, "/")?;
         }
+        if self.kept.get() {
+            self.keeps()?;
+        }
         let probe = self.developer.instances(PROBE)?;
         ensure!(probe.running == probe.wanted, "{PROBE} has {probe:?}");
         let other = if probe.wanted == 1 { 2 } else { 1 };
@@ -145,6 +170,46 @@ impl<'a> Scene<'a> {
         hosts.filter(|host| host.is_up()).find(acts).cloned().context("no health manager holds the lease")
     }
 
+    /// Makes a database and a cache, and an app that keeps numbers in both.
+    pub(super) fn keep_numbers(&self) -> Result<()> {
+        let cupola = |arguments: &[&str]| self.developer.cupola(arguments);
+        for (engine, name) in [("postgresql", "db"), ("redis", "cache")] {
+            // The gateway registers itself, and the node takes its stack up, some time after the start.
+            self.eventually(|| cupola(&["create-service", engine, "small", name]).map(drop))?;
+        }
+        cupola(&["push", KEEPER, "-p", KEEPER_FOLDER, "-s", KEEPER_STACK, "-m", "128M", "--no-start"])?;
+        for service in ["db", "cache"] {
+            cupola(&["bind-service", KEEPER, service])?;
+        }
+        cupola(&["start", KEEPER])?;
+        for number in 1..=NUMBERS {
+            let said = self.developer.get(KEEPER, &format!("/write/{number}"))?;
+            ensure!(said == number.to_string(), "the app did not write {number}: {said}");
+        }
+        self.kept.set(true);
+        self.keeps()
+    }
+
+    /// Every number that was acknowledged is there.
+    fn keeps(&self) -> Result<()> {
+        let all: Vec<String> = (1..=NUMBERS).map(|number| number.to_string()).collect();
+        let all = all.join(",");
+        let said = self.developer.get(KEEPER, "/read")?;
+        ensure!(said == format!("postgresql {all} redis {all}"), "numbers are lost: {said}");
+        Ok(())
+    }
+
+    fn eventually(&self, mut attempt: impl FnMut() -> Result<()>) -> Result<()> {
+        let deadline = Instant::now() + WHOLE_LIMIT;
+        loop {
+            match attempt() {
+                Err(error) if Instant::now() > deadline => return Err(error),
+                Err(_) => thread::sleep(PAUSE),
+                Ok(()) => return Ok(()),
+            }
+        }
+    }
+
     /// Begins a push that takes some seconds to stage.
     pub(super) fn begin_push(&self) -> Result<Push> {
         let folder = self.developer.home().join("late");
@@ -156,7 +221,7 @@ impl<'a> Scene<'a> {
         let noise: Vec<u8> = (0..LATE_BYTES / 8).flat_map(|_| rand::random::<[u8; 8]>()).collect();
         fs::write(folder.join("noise"), noise)?;
         let path = folder.display().to_string();
-        let child = self.developer.command(&["push", LATE, "-p", &path, "-m", "64M"]).spawn()?;
+        let child = self.developer.command(&["push", LATE, "-p", &path, "-s", STACK, "-m", "64M"]).spawn()?;
         Ok(Push { child })
     }
 
