@@ -363,10 +363,10 @@ async fn varz_has_the_historic_part_and_no_secret_and_asks_for_the_password() {
 async fn varz_and_metrics_give_the_same_figures() {
     let everyone = Everyone::start().await;
     let router = &everyone.components[0];
-    // The controller registers its four names at one address.
+    // The controller registers its four names at one address, the node agent its directory server.
     let varz = eventually(PATIENCE, async || {
         let varz = everyone.varz(router).await;
-        if varz["urls"] == 4 && varz["droplets"] == 1 { Ok(varz) } else { Err(varz.to_string()) }
+        if varz["urls"] == 5 && varz["droplets"] == 2 { Ok(varz) } else { Err(varz.to_string()) }
     })
     .await;
     for historic in ["requests", "bad_requests", "bad_gateways", "responses_2xx", "responses_xxx"] {

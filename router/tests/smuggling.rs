@@ -141,7 +141,9 @@ async fn an_answer_that_nobody_asked_for_reaches_nobody() {
     let port = backend(|mut stream, number| {
         while read_head(&mut stream).is_some() {
             let poison = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison";
-            let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{}{poison}", number % 10);
+            // In one piece: what came only after the next request would be its answer, to everybody who looks.
+            let both = format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{}{poison}", number % 10);
+            let _ = stream.write_all(both.as_bytes());
         }
     });
     rig.register(port, "a-1", 0, &["app.test"]).await;

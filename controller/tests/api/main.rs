@@ -4,6 +4,7 @@
 mod acting;
 mod bits;
 mod broker;
+mod brokers;
 mod fakes;
 mod files;
 mod login;

@@ -7,6 +7,8 @@ mod acting;
 mod bits;
 #[path = "../api/broker.rs"]
 mod broker;
+#[path = "../api/brokers.rs"]
+mod brokers;
 #[path = "../api/fakes.rs"]
 mod fakes;
 #[path = "../api/files.rs"]

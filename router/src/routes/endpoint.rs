@@ -1,7 +1,10 @@
 //! One address that serves routes.
 
-use bytes::BytesMut;
 use cupola_protocol::{AppId, InstanceId, router::Register};
+use rustix::{
+    io::Errno,
+    net::{RecvFlags, recv},
+};
 use std::sync::{
     Mutex,
     atomic::{AtomicBool, AtomicU64, Ordering},
@@ -76,11 +79,7 @@ impl Endpoint {
         let mut pool = self.pool();
         while let Some(idle) = pool.pop() {
             // Not one byte is awaited on an idle connection: an end, or an answer that nobody asked for, is its end.
-            let silent = matches!(
-                idle.stream.try_read_buf(&mut BytesMut::with_capacity(1)),
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock
-            );
-            if silent && idle.until > now {
+            if is_silent(&idle.stream) && idle.until > now {
                 if idle.since < not_before {
                     pool.push(idle);
                     return None;
@@ -107,4 +106,11 @@ impl Endpoint {
     fn pool(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
         self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+/// Whether nothing has come on a connection, not even its end. The kernel is asked: the runtime says of what has just
+/// come that there is nothing, until it has looked at its events.
+fn is_silent(stream: &TcpStream) -> bool {
+    let seen = recv(stream, &mut [0u8; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+    matches!(seen, Err(Errno::AGAIN))
 }
