@@ -45,6 +45,8 @@ impl Api {
             .user_agent(concat!("cupola/", env!("CARGO_PKG_VERSION")))
             // The API is named by its user; a proxy of the machine is for other addresses.
             .no_proxy()
+            // An answer that leads elsewhere is an answer: `curl` shows it, and our tokens stay with the API.
+            .redirect(reqwest::redirect::Policy::none())
             .build()
             .expect("the client's settings are constants");
         Self { session, http, base: base.trim_end_matches('/').to_owned(), patience: Patience::default() }

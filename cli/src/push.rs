@@ -170,7 +170,7 @@ async fn push(
     let package = upload(api, &app, source).await?;
     if arguments.no_start {
         api.act(&format!("/v3/apps/{}/actions/stop", app.guid)).await?;
-        output::line(format_args!("uploaded; `cupola restage {name}` stages and starts it"));
+        output::line(format_args!("uploaded; `cupola start {name}` stages and starts it"));
         return show_app(api, &app).await;
     }
     output::doing("Staging ...");

@@ -22,7 +22,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 const LONGEST_IDLE: Duration = Duration::from_secs(5);
 /// How long at least, so that a row which nobody can take up does not make a loop hot.
 const SHORTEST_IDLE: Duration = Duration::from_millis(20);
-/// The pause of a deletion that waits for its bindings.
+/// The pause of a deletion that waits for its bindings, and of a step that the database did not take.
 const WAIT: Duration = Duration::from_millis(500);
 
 /// Takes up operations as they become due, until shutdown.
@@ -77,8 +77,15 @@ async fn take_up(context: &Shared) -> store::Result<Duration> {
 async fn carry_out(context: &Shared, row: OperationRow) {
     let stepped = held(context, &row, step(context, &row)).await;
     if let Some(Err(error)) = stepped {
-        // The claim ends by itself, and the step is done again.
+        // Such as a transaction that the database gave up for another one: the step is done again soon.
         tracing::warn!(operation = ?row, error = error.detail(), "could not carry out what was to be asked of a broker");
+        tokio::select! {
+            () = context.shutdown.cancelled() => {}
+            () = tokio::time::sleep(WAIT) => {}
+        }
+        if let Err(error) = store::release_claim(&context.pool, &row.guid, &row.claim).await {
+            tracing::debug!(%error, "could not give a claim back: it ends by itself");
+        }
     }
 }
 

@@ -5,6 +5,13 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long the pages of a new file may be busy before it cannot be sealed.
+const SEAL_LIMIT: Duration = Duration::from_secs(5);
+/// The pause before it is tried again.
+const SEAL_PAUSE: Duration = Duration::from_millis(10);
 
 /// Takes over descriptors that the kernel has just installed for this process (`SCM_RIGHTS`, `clone3`).
 /// `None` for a number that cannot be a descriptor.
@@ -23,10 +30,22 @@ pub(crate) fn sealed_program(program: &[u8]) -> io::Result<OwnedFd> {
     };
     let mut file = File::from(file);
     file.write_all(program)?;
-    fcntl(&file, FcntlArg::F_ADD_SEALS(seals()))?;
+    seal(&file)?;
     // Opened anew for reading: a file that somebody holds open for writing cannot be executed (ETXTBSY).
     let reading = File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
     Ok(reading.into())
+}
+
+/// Seals a file that was just written. The kernel refuses as busy while anything else holds one of its pages, and that
+/// may be the kernel itself, which moves new pages about; it lets go of them soon.
+fn seal(file: &File) -> io::Result<()> {
+    let deadline = Instant::now() + SEAL_LIMIT;
+    loop {
+        match fcntl(file, FcntlArg::F_ADD_SEALS(seals())) {
+            Err(nix::Error::EBUSY) if Instant::now() < deadline => thread::sleep(SEAL_PAUSE),
+            other => return Ok(other.map(drop)?),
+        }
+    }
 }
 
 /// Whether nobody can change a file any more.
