@@ -149,6 +149,7 @@ impl Context {
 
     /// Has a stager stage the build; gives its last word.
     async fn stage(&self, build: &BuildRow) -> Result<Reply, Failure> {
+        tracing::info!(app = build.app_guid, build = build.guid, "stages a build");
         let app: AppRow = self.app(&build.app_guid).await?;
         let start = self.start_staging(&app, build).await?;
         let need = Need {
