@@ -24,4 +24,5 @@ aside "privileged tests in a VM with pure cgroup v2" make --no-print-directory t
 step "privileged tests on this host" make --no-print-directory test-root
 step "end to end: real apps on a real platform" make --no-print-directory test-e2e
 await_aside
+step "several hosts: each part lost in turn" make --no-print-directory test-cluster
 summary
