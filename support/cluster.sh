@@ -35,5 +35,5 @@ The cluster runs on, in $directory; somebody is logged in at it. Try next:
   cluster enter $directory dea-1           a shell on a host; its files are those of docs/operations.md
   cluster crash $directory dea-1           a power cut; \`cluster switch-on\` switches it on again
   make stop                                end it all; nothing stays
-The admin's password: $(cat "$directory"/hosts/control-*/lib/cupola/secrets/admin-password)
+The admin's password stands in $(echo "$directory"/hosts/control-*/lib/cupola/secrets/admin-password)
 TXT
