@@ -165,7 +165,17 @@ impl World {
     }
 
     pub(crate) async fn ask(&self, message: &Start) -> StartReply {
-        self.bus.request(&start_subject(&self.id()), message, PATIENCE).await.unwrap()
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.bus.request(&start_subject(&self.id()), message, PATIENCE).await {
+                // Controllers ask who has advertised, after its subscriptions on the same connection. This test may be
+                // quicker than the server.
+                Err(cupola_bus::Error::NoResponders { .. }) if Instant::now() < deadline => {
+                    sleep(Duration::from_millis(5)).await;
+                }
+                answer => return answer.unwrap(),
+            }
+        }
     }
 
     /// Starts an instance and waits until it runs.

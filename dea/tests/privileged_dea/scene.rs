@@ -192,7 +192,17 @@ impl Scene {
 
     pub(crate) async fn ask(&self, message: &Start) -> StartReply {
         let id = DeaId::new(fs::read_to_string(self.data.path().join("dea/id")).unwrap());
-        self.bus.request(&start_subject(&id), message, patience()).await.unwrap()
+        let deadline = Instant::now() + patience();
+        loop {
+            match self.bus.request(&start_subject(&id), message, patience()).await {
+                // Controllers ask who has advertised, after its subscriptions on the same connection. This test may be
+                // quicker than the server.
+                Err(cupola_bus::Error::NoResponders { .. }) if Instant::now() < deadline => {
+                    sleep(Duration::from_millis(5)).await;
+                }
+                answer => return answer.unwrap(),
+            }
+        }
     }
 
     /// Starts an instance and waits until it runs; gives it and the address of its route.
