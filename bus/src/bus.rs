@@ -205,7 +205,8 @@ impl Bus {
         Ok(Replies { inner, subject: subject.clone(), reply: PhantomData })
     }
 
-    /// Waits until everything that was published has reached the server.
+    /// Waits until everything that was published has been written to the connection. The server may not have read it
+    /// yet: who comes by another connection can still be quicker.
     pub async fn flush(&self) -> Result<(), Error> {
         self.client.flush().await.map_err(|_| Error::Closed)
     }
