@@ -21,18 +21,21 @@ mod envelope;
 
 pub use container::{
     BindMode, BindMount, CreateRequest, CreateResponse, DestroyRequest, DestroyResponse, GRACE_NEVER,
-    InfoRequest, InfoResponse, StopRequest, StopResponse,
+    InfoRequest, InfoResponse, InspectRequest, InspectResponse, Property, SetPropertyRequest,
+    SetPropertyResponse, StopRequest, StopResponse,
 };
 pub use copy::{CopyInRequest, CopyInResponse, CopyOutRequest, CopyOutResponse};
 pub use envelope::{Envelope, ErrorResponse, Request, Type};
 pub use job::{
-    LinkRequest, LinkResponse, ResourceLimits, RunRequest, RunResponse, SpawnRequest, SpawnResponse,
-    StreamRequest, StreamResponse,
+    InputRequest, InputResponse, LinkRequest, LinkResponse, ResizeRequest, ResizeResponse, ResourceLimits,
+    RunRequest, RunResponse, SignalRequest, SignalResponse, SpawnRequest, SpawnResponse, StreamRequest,
+    StreamResponse, WindowSize,
 };
 pub use limit::{
-    LimitBandwidthRequest, LimitBandwidthResponse, LimitCpuRequest, LimitCpuResponse, LimitDiskRequest,
-    LimitDiskResponse, LimitMemoryRequest, LimitMemoryResponse,
+    IoLimit, LimitBandwidthRequest, LimitBandwidthResponse, LimitCpuRequest, LimitCpuResponse,
+    LimitDiskRequest, LimitDiskResponse, LimitMemoryRequest, LimitMemoryResponse, LimitRequest,
+    LimitResponse, Limits,
 };
 pub use network::{NetInRequest, NetInResponse, NetOutRequest, NetOutResponse, Protocol};
 pub use server::{EchoRequest, EchoResponse, ListRequest, ListResponse, PingRequest, PingResponse};
-pub use stats::{BandwidthStat, CpuStat, DiskStat, MemoryStat};
+pub use stats::{BandwidthStat, CpuStat, DiskStat, MemoryStat, OutOfMemory, Pressure, Pressures};

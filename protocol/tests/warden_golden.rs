@@ -24,7 +24,8 @@ fn every_message_has_its_historic_bytes() {
                 network: Some("10.254.0.4".into()),
                 rootfs: Some("/r".into()),
                 disk_bytes: Some(1 << 30),
-                layers: vec!["/d.erofs".into()]
+                layers: vec!["/d.erofs".into()],
+                ..Default::default()
             }
         ),
         "080b12340a0a0a022f6112022f62180110ac021a0168220a31302e3235342e302e342a022f72a8068080808004b206082f642e65726f6673",
@@ -69,7 +70,8 @@ fn every_message_has_its_historic_bytes() {
                 job_ids: vec![7, 8],
                 oom_kills: Some(9),
                 processes: Some(10),
-                ports: vec!["1:2".into()]
+                ports: vec!["1:2".into()],
+                ..Default::default()
             }
         ),
         "080e12575206616374697665a2010165f2010131fa0101328202022f70c2020a0801700e800110e0011cca0206080110021803d2020408011002da020c08011002180320ffffffff0fe00207e00208a00609a8060ab20603313a32",
@@ -92,7 +94,8 @@ fn every_message_has_its_historic_bytes() {
                 log_tag: Some("t".into()),
                 output_ring_bytes: Some(100),
                 env: vec!["A=1".into()],
-                dir: Some("/".into())
+                dir: Some("/".into()),
+                ..Default::default()
             }
         ),
         "081512220a0168120173180122060801500a780f2801320174a00664aa0603413d31b206012f",
@@ -260,7 +263,7 @@ fn every_message_has_its_historic_bytes() {
         "limit cpu"
     );
     assert_eq!(framed(Type::Ping, &PingRequest {}), "085b1200", "ping");
-    assert_eq!(framed(Type::List, &ListRequest {}), "085c1200", "list");
+    assert_eq!(framed(Type::List, &ListRequest::default()), "085c1200", "list");
     assert_eq!(
         framed(Type::List, &ListResponse { handles: vec!["a".into(), "b".into()] }),
         "085c12060a01610a0162",

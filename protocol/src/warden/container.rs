@@ -1,6 +1,6 @@
 //! A container's life: create, stop, destroy, info.
 
-use super::{BandwidthStat, CpuStat, DiskStat, MemoryStat};
+use super::{BandwidthStat, CpuStat, DiskStat, Limits, MemoryStat, OutOfMemory, Pressures};
 use prost::{Enumeration, Message};
 
 /// A grace time that never ends: the container lives until it is destroyed.
@@ -73,6 +73,68 @@ pub struct CreateRequest {
     /// how a droplet's image becomes part of an instance's root.
     #[prost(string, repeated, tag = "102")]
     pub layers: Vec<String>,
+    /// Ours: what clients want to know of it again; see [`super::ListRequest::properties`]. A name is given once.
+    #[prost(message, repeated, tag = "103")]
+    pub properties: Vec<Property>,
+    /// Ours: limits that hold from its start. A `disk_bytes` in them wins over [`CreateRequest::disk_bytes`].
+    #[prost(message, optional, tag = "104")]
+    pub limits: Option<Limits>,
+    /// Ours: no way out of its network namespace, which has a loopback link alone: no address of the pool is taken, and
+    /// `net_in`, `net_out` and `limit_bandwidth` are refused.
+    #[prost(bool, optional, tag = "105")]
+    pub no_network: Option<bool>,
+    /// Ours: no writable layer. The root is what `rootfs` and `layers` are, and nobody can change it; `/dev/shm`,
+    /// `/run` and `/tmp` are in memory.
+    #[prost(bool, optional, tag = "106")]
+    pub read_only: Option<bool>,
+    /// Ours: its host name; its internal name when missing. At most 64 bytes.
+    #[prost(string, optional, tag = "107")]
+    pub hostname: Option<String>,
+}
+
+/// A name and a value that a client keeps with a container.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Property {
+    /// At most 256 bytes, not empty.
+    #[prost(string, required, tag = "1")]
+    pub name: String,
+    /// At most 64 KiB.
+    #[prost(string, required, tag = "2")]
+    pub value: String,
+}
+
+/// Ours: sets a property of a container, or removes it where there is no value.
+#[derive(Clone, PartialEq, Message)]
+pub struct SetPropertyRequest {
+    /// The container.
+    #[prost(string, required, tag = "1")]
+    pub handle: String,
+    /// The property's name.
+    #[prost(string, required, tag = "2")]
+    pub name: String,
+    /// Its value; removed when missing. Removing one that is not there is an error.
+    #[prost(string, optional, tag = "3")]
+    pub value: Option<String>,
+}
+
+/// The property is set or removed.
+#[derive(Clone, PartialEq, Message)]
+pub struct SetPropertyResponse {}
+
+/// Ours: asks what a container was made of.
+#[derive(Clone, PartialEq, Message)]
+pub struct InspectRequest {
+    /// The container.
+    #[prost(string, required, tag = "1")]
+    pub handle: String,
+}
+
+/// What the kernel was told.
+#[derive(Clone, PartialEq, Message)]
+pub struct InspectResponse {
+    /// An OCI runtime specification 1.2 in JSON, with what it has no words for in `annotations`.
+    #[prost(string, required, tag = "1")]
+    pub spec: String,
 }
 
 /// The container is ready.
@@ -163,4 +225,19 @@ pub struct InfoResponse {
     /// Ours: `hostport:containerport` of every port that is mapped into it.
     #[prost(string, repeated, tag = "102")]
     pub ports: Vec<String>,
+    /// Ours: what clients keep with it, by name.
+    #[prost(message, repeated, tag = "103")]
+    pub properties: Vec<Property>,
+    /// Ours: how long its processes wait for what they need.
+    #[prost(message, optional, tag = "104")]
+    pub pressures: Option<Pressures>,
+    /// Ours: set when the kernel has killed one of its processes for lack of memory.
+    #[prost(message, optional, tag = "105")]
+    pub out_of_memory: Option<OutOfMemory>,
+    /// Ours: every limit that holds.
+    #[prost(message, optional, tag = "106")]
+    pub limits: Option<Limits>,
+    /// Ours: seconds since the epoch when it was made.
+    #[prost(uint64, optional, tag = "107")]
+    pub created_at: Option<u64>,
 }

@@ -47,6 +47,18 @@ pub enum Type {
     List = 92,
     /// [`super::EchoRequest`].
     Echo = 93,
+    /// Ours: [`super::LimitRequest`].
+    Limit = 101,
+    /// Ours: [`super::SetPropertyRequest`].
+    SetProperty = 102,
+    /// Ours: [`super::InspectRequest`].
+    Inspect = 103,
+    /// Ours: [`super::SignalRequest`].
+    Signal = 104,
+    /// Ours: [`super::InputRequest`].
+    Input = 105,
+    /// Ours: [`super::ResizeRequest`].
+    Resize = 106,
 }
 
 /// The content of one frame. The historic name of this message is `Message`.
@@ -124,4 +136,10 @@ requests! {
     super::PingRequest => Ping, super::PingResponse;
     super::ListRequest => List, super::ListResponse;
     super::EchoRequest => Echo, super::EchoResponse;
+    super::LimitRequest => Limit, super::LimitResponse;
+    super::SetPropertyRequest => SetProperty, super::SetPropertyResponse;
+    super::InspectRequest => Inspect, super::InspectResponse;
+    super::SignalRequest => Signal, super::SignalResponse;
+    super::InputRequest => Input, super::InputResponse;
+    super::ResizeRequest => Resize, super::ResizeResponse;
 }

@@ -83,7 +83,93 @@ pub struct SpawnRequest {
     /// Ours: directory to start in; the user's home when missing.
     #[prost(string, optional, tag = "102")]
     pub dir: Option<String>,
+    /// Ours: a program and its arguments in place of `script`, which must be empty then. Without a slash the program is
+    /// looked for in the `PATH` of its environment.
+    #[prost(string, repeated, tag = "103")]
+    pub argv: Vec<String>,
+    /// Ours: run it on a terminal of this size. Its output is one stream then, `stdout`.
+    #[prost(message, optional, tag = "104")]
+    pub tty: Option<WindowSize>,
+    /// Ours: its standard input is what [`InputRequest`]s bring, instead of being at its end (or, for a script, the
+    /// script). A job with a terminal always takes input.
+    #[prost(bool, optional, tag = "105")]
+    pub input: Option<bool>,
+    /// Ours: it uses the standard input, output and error of the client's own process, whose number this is; nothing is
+    /// kept of its output. Pipes, files and terminals can be used so, sockets cannot.
+    #[prost(uint32, optional, tag = "106")]
+    pub stdio_of: Option<u32>,
+    /// Ours: `uid:gid` inside that it runs as, without capabilities, instead of `vcap` or root.
+    #[prost(string, optional, tag = "107")]
+    pub user: Option<String>,
 }
+
+/// The size of a terminal.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct WindowSize {
+    /// Characters in a line; 0 when it is not known.
+    #[prost(uint32, required, tag = "1")]
+    pub columns: u32,
+    /// Lines; 0 when it is not known.
+    #[prost(uint32, required, tag = "2")]
+    pub rows: u32,
+}
+
+/// Ours: brings bytes to the standard input of a job that takes input, or ends it.
+#[derive(Clone, PartialEq, Message)]
+pub struct InputRequest {
+    /// The container.
+    #[prost(string, required, tag = "1")]
+    pub handle: String,
+    /// The job.
+    #[prost(uint32, required, tag = "2")]
+    pub job_id: u32,
+    /// The bytes; at most 64 KiB. Answered when the job can take them.
+    #[prost(bytes = "bytes", optional, tag = "3")]
+    pub data: Option<bytes::Bytes>,
+    /// Nothing comes after these bytes: the job reads the end of its input.
+    #[prost(bool, optional, tag = "4")]
+    pub end: Option<bool>,
+}
+
+/// The bytes are with the job.
+#[derive(Clone, PartialEq, Message)]
+pub struct InputResponse {}
+
+/// Ours: the client's terminal has another size.
+#[derive(Clone, PartialEq, Message)]
+pub struct ResizeRequest {
+    /// The container.
+    #[prost(string, required, tag = "1")]
+    pub handle: String,
+    /// A job that has a terminal.
+    #[prost(uint32, required, tag = "2")]
+    pub job_id: u32,
+    /// Its size from now on.
+    #[prost(message, required, tag = "3")]
+    pub size: WindowSize,
+}
+
+/// The job's terminal has that size.
+#[derive(Clone, PartialEq, Message)]
+pub struct ResizeResponse {}
+
+/// Ours: sends a signal to every process of a job.
+#[derive(Clone, PartialEq, Message)]
+pub struct SignalRequest {
+    /// The container.
+    #[prost(string, required, tag = "1")]
+    pub handle: String,
+    /// The job; one that has ended is no error.
+    #[prost(uint32, required, tag = "2")]
+    pub job_id: u32,
+    /// Number of the signal, 1 to 64 (signal(7)).
+    #[prost(uint32, required, tag = "3")]
+    pub signal: u32,
+}
+
+/// It is sent.
+#[derive(Clone, PartialEq, Message)]
+pub struct SignalResponse {}
 
 /// A job has begun.
 #[derive(Clone, PartialEq, Message)]
@@ -151,6 +237,21 @@ pub struct RunRequest {
     /// Ours: see [`SpawnRequest::dir`].
     #[prost(string, optional, tag = "102")]
     pub dir: Option<String>,
+    /// Ours: see [`SpawnRequest::argv`].
+    #[prost(string, repeated, tag = "103")]
+    pub argv: Vec<String>,
+    /// Ours: see [`SpawnRequest::tty`].
+    #[prost(message, optional, tag = "104")]
+    pub tty: Option<WindowSize>,
+    /// Ours: see [`SpawnRequest::input`].
+    #[prost(bool, optional, tag = "105")]
+    pub input: Option<bool>,
+    /// Ours: see [`SpawnRequest::stdio_of`].
+    #[prost(uint32, optional, tag = "106")]
+    pub stdio_of: Option<u32>,
+    /// Ours: see [`SpawnRequest::user`].
+    #[prost(string, optional, tag = "107")]
+    pub user: Option<String>,
 }
 
 /// A job has run. The fields are those of [`LinkResponse`].
@@ -218,6 +319,11 @@ impl From<SpawnRequest> for RunRequest {
             output_ring_bytes,
             env,
             dir,
+            argv,
+            tty,
+            input,
+            stdio_of,
+            user,
         } = spawn;
         RunRequest {
             handle,
@@ -229,6 +335,11 @@ impl From<SpawnRequest> for RunRequest {
             output_ring_bytes,
             env,
             dir,
+            argv,
+            tty,
+            input,
+            stdio_of,
+            user,
         }
     }
 }
@@ -245,6 +356,11 @@ impl From<RunRequest> for SpawnRequest {
             output_ring_bytes,
             env,
             dir,
+            argv,
+            tty,
+            input,
+            stdio_of,
+            user,
         } = run;
         SpawnRequest {
             handle,
@@ -256,6 +372,11 @@ impl From<RunRequest> for SpawnRequest {
             output_ring_bytes,
             env,
             dir,
+            argv,
+            tty,
+            input,
+            stdio_of,
+            user,
         }
     }
 }

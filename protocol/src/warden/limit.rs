@@ -150,3 +150,88 @@ pub struct LimitCpuResponse {
     #[prost(uint64, optional, tag = "1")]
     pub limit_in_shares: Option<u64>,
 }
+
+/// Ours: every limit of a container. As a request, what is missing stays as it is; as an answer, what is missing has no
+/// limit or cannot be limited on this host.
+#[derive(Clone, PartialEq, Message)]
+pub struct Limits {
+    /// Bytes of memory and swap together.
+    #[prost(uint64, optional, tag = "1")]
+    pub memory_bytes: Option<u64>,
+    /// Bytes of memory above which the kernel slows the container down and takes back what it can (cgroup v2 alone).
+    #[prost(uint64, optional, tag = "2")]
+    pub memory_high_bytes: Option<u64>,
+    /// Weight of the processor against other containers, in cgroup v1's shares, 2 to 262144.
+    #[prost(uint64, optional, tag = "3")]
+    pub cpu_shares: Option<u64>,
+    /// Microseconds of processor time per period, all processors together; 0 for no limit.
+    #[prost(uint64, optional, tag = "4")]
+    pub cpu_quota_us: Option<u64>,
+    /// Length of a period, 1000 to 1000000; 100000 where it was never set.
+    #[prost(uint64, optional, tag = "5")]
+    pub cpu_period_us: Option<u64>,
+    /// Microseconds that unused quota may add to one period.
+    #[prost(uint64, optional, tag = "6")]
+    pub cpu_burst_us: Option<u64>,
+    /// Processes and threads.
+    #[prost(uint64, optional, tag = "7")]
+    pub pids: Option<u64>,
+    /// Weight of disk access against other containers, 1 to 10000; 100 is usual.
+    #[prost(uint64, optional, tag = "8")]
+    pub io_weight: Option<u64>,
+    /// Rates of disk access by device. As a request: these devices get these rates, others keep theirs.
+    #[prost(message, repeated, tag = "9")]
+    pub io: Vec<IoLimit>,
+    /// Bytes of disk.
+    #[prost(uint64, optional, tag = "10")]
+    pub disk_bytes: Option<u64>,
+    /// Files and directories.
+    #[prost(uint64, optional, tag = "11")]
+    pub disk_inodes: Option<u64>,
+    /// Bytes per second of the network, each way; 0 for no limit.
+    #[prost(uint64, optional, tag = "12")]
+    pub bandwidth_rate: Option<u64>,
+    /// Bytes that may go at once.
+    #[prost(uint64, optional, tag = "13")]
+    pub bandwidth_burst: Option<u64>,
+}
+
+/// Rates of access to one block device; 0 for no limit, missing as [`Limits`] says.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct IoLimit {
+    /// `major:minor` of the device.
+    #[prost(string, required, tag = "1")]
+    pub device: String,
+    /// Bytes read per second.
+    #[prost(uint64, optional, tag = "2")]
+    pub read_bytes: Option<u64>,
+    /// Bytes written per second.
+    #[prost(uint64, optional, tag = "3")]
+    pub write_bytes: Option<u64>,
+    /// Reads per second.
+    #[prost(uint64, optional, tag = "4")]
+    pub read_operations: Option<u64>,
+    /// Writes per second.
+    #[prost(uint64, optional, tag = "5")]
+    pub write_operations: Option<u64>,
+}
+
+/// Ours: sets any limits at once, and reads them all. Either every given one is set, or none and an error says which
+/// cannot be.
+#[derive(Clone, PartialEq, Message)]
+pub struct LimitRequest {
+    /// The container.
+    #[prost(string, required, tag = "1")]
+    pub handle: String,
+    /// What to set; nothing is set when missing.
+    #[prost(message, optional, tag = "2")]
+    pub limits: Option<Limits>,
+}
+
+/// Every limit that holds.
+#[derive(Clone, PartialEq, Message)]
+pub struct LimitResponse {
+    /// The limits.
+    #[prost(message, required, tag = "1")]
+    pub limits: Limits,
+}

@@ -1,5 +1,6 @@
 //! The server itself.
 
+use super::Property;
 use prost::Message;
 
 /// Asks whether the server is there.
@@ -12,7 +13,11 @@ pub struct PingResponse {}
 
 /// Asks for every container.
 #[derive(Clone, PartialEq, Message)]
-pub struct ListRequest {}
+pub struct ListRequest {
+    /// Ours: only containers that have all of these properties with these values.
+    #[prost(message, repeated, tag = "100")]
+    pub properties: Vec<Property>,
+}
 
 /// Every container.
 #[derive(Clone, PartialEq, Message)]

@@ -133,3 +133,71 @@ pub struct BandwidthStat {
     #[prost(uint64, optional, tag = "4")]
     pub out_burst: Option<u64>,
 }
+
+/// Ours: how long processes have waited for a resource (Documentation/accounting/psi.rst). Missing where the kernel
+/// does not tell by container: cgroup v1, or no CONFIG_PSI.
+#[derive(Clone, PartialEq, Message)]
+pub struct Pressures {
+    /// For a processor.
+    #[prost(message, optional, tag = "1")]
+    pub cpu: Option<Pressure>,
+    /// For memory.
+    #[prost(message, optional, tag = "2")]
+    pub memory: Option<Pressure>,
+    /// For the disk.
+    #[prost(message, optional, tag = "3")]
+    pub io: Option<Pressure>,
+}
+
+/// Shares of time in hundredths of a percent, and sums in microseconds. *Some*: at least one process waited. *Full*: all
+/// did at once.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Pressure {
+    /// Some, of the last 10 s.
+    #[prost(uint32, optional, tag = "1")]
+    pub some_10: Option<u32>,
+    /// Some, of the last 60 s.
+    #[prost(uint32, optional, tag = "2")]
+    pub some_60: Option<u32>,
+    /// Some, of the last 300 s.
+    #[prost(uint32, optional, tag = "3")]
+    pub some_300: Option<u32>,
+    /// Some, in all, microseconds.
+    #[prost(uint64, optional, tag = "4")]
+    pub some_total_us: Option<u64>,
+    /// Full, of the last 10 s.
+    #[prost(uint32, optional, tag = "5")]
+    pub full_10: Option<u32>,
+    /// Full, of the last 60 s.
+    #[prost(uint32, optional, tag = "6")]
+    pub full_60: Option<u32>,
+    /// Full, of the last 300 s.
+    #[prost(uint32, optional, tag = "7")]
+    pub full_300: Option<u32>,
+    /// Full, in all, microseconds.
+    #[prost(uint64, optional, tag = "8")]
+    pub full_total_us: Option<u64>,
+}
+
+/// Ours: what happened when a container ran out of memory.
+#[derive(Clone, PartialEq, Message)]
+pub struct OutOfMemory {
+    /// The memory limit that it met, bytes.
+    #[prost(uint64, optional, tag = "1")]
+    pub limit_bytes: Option<u64>,
+    /// The most memory that it had, bytes.
+    #[prost(uint64, optional, tag = "2")]
+    pub peak_bytes: Option<u64>,
+    /// The job whose process the kernel killed, when it could be told.
+    #[prost(uint32, optional, tag = "3")]
+    pub victim_job: Option<u32>,
+    /// Name of the killed process's program, when it could be told.
+    #[prost(string, optional, tag = "4")]
+    pub victim: Option<String>,
+    /// Resident memory of the killed process, bytes, when it could be told.
+    #[prost(uint64, optional, tag = "5")]
+    pub victim_bytes: Option<u64>,
+    /// Seconds since the epoch.
+    #[prost(uint64, optional, tag = "6")]
+    pub at: Option<u64>,
+}

@@ -209,7 +209,44 @@ impl Client {
 
     /// The handles of every container, sorted.
     pub async fn list(&self) -> Result<Vec<String>, Error> {
-        Ok(self.call(ListRequest {}).await?.handles)
+        Ok(self.call(ListRequest::default()).await?.handles)
+    }
+
+    /// The handles of the containers that have all of these properties, sorted.
+    pub async fn list_with(&self, properties: Vec<Property>) -> Result<Vec<String>, Error> {
+        Ok(self.call(ListRequest { properties }).await?.handles)
+    }
+
+    /// Sets limits, if some are given, and reads them all.
+    pub async fn limit(&self, handle: &str, limits: Option<Limits>) -> Result<Limits, Error> {
+        Ok(self.call(LimitRequest { handle: handle.to_owned(), limits }).await?.limits)
+    }
+
+    /// Sets a property, or removes it.
+    pub async fn set_property(&self, handle: &str, name: &str, value: Option<&str>) -> Result<(), Error> {
+        let (handle, name, value) = (handle.to_owned(), name.to_owned(), value.map(str::to_owned));
+        self.call(SetPropertyRequest { handle, name, value }).await.map(drop)
+    }
+
+    /// What the container was made of: an OCI runtime specification in JSON.
+    pub async fn inspect(&self, handle: &str) -> Result<String, Error> {
+        Ok(self.call(InspectRequest { handle: handle.to_owned() }).await?.spec)
+    }
+
+    /// Sends a signal to every process of a job.
+    pub async fn signal(&self, handle: &str, job_id: u32, signal: u32) -> Result<(), Error> {
+        self.call(SignalRequest { handle: handle.to_owned(), job_id, signal }).await.map(drop)
+    }
+
+    /// Brings bytes to a job's standard input, and ends it with them if `end`.
+    pub async fn input(&self, handle: &str, job_id: u32, data: &[u8], end: bool) -> Result<(), Error> {
+        let data = Some(data.to_vec().into());
+        self.call(InputRequest { handle: handle.to_owned(), job_id, data, end: Some(end) }).await.map(drop)
+    }
+
+    /// Tells a job's terminal its size.
+    pub async fn resize(&self, handle: &str, job_id: u32, size: WindowSize) -> Result<(), Error> {
+        self.call(ResizeRequest { handle: handle.to_owned(), job_id, size }).await.map(drop)
     }
 
     /// Its own text.

@@ -36,5 +36,6 @@ pub(crate) fn info(container: &Container) -> InfoResponse {
         oom_kills: Some(container.group.oom_kills()),
         processes: container.group.process_count(),
         ports: record.ports.iter().map(|port| format!("{}:{}", port.host, port.container)).collect(),
+        ..Default::default()
     }
 }
