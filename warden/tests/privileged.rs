@@ -11,6 +11,8 @@ mod jobs;
 mod lifecycle;
 #[path = "outside/limits.rs"]
 mod limits;
+#[path = "outside/links.rs"]
+mod links;
 #[path = "outside/network.rs"]
 mod network;
 #[path = "outside/peers.rs"]

@@ -57,6 +57,10 @@ pub struct Config {
 pub struct Network {
     /// Network that each container gets a /30 of.
     pub pool: String,
+    /// Network namespaces, with links and addresses, that are kept ready for containers to come.
+    pub ready: usize,
+    /// Seconds for which the network or port of a container that is gone is not given out again while there is another.
+    pub release_delay: u64,
     /// Largest packet on a container's link; that of the default route's link when missing.
     pub mtu: Option<u32>,
     /// Name servers of the containers; those of the host when empty.
@@ -120,6 +124,8 @@ impl Default for Network {
     fn default() -> Self {
         Network {
             pool: "10.254.0.0/16".to_owned(),
+            ready: 8,
+            release_delay: 5,
             mtu: None,
             dns_servers: Vec::new(),
             allow_networks: Vec::new(),

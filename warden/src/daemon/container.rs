@@ -18,7 +18,8 @@ pub(crate) struct Container {
     pub(crate) handle: String,
     /// `<depot>/<id>`.
     pub(crate) directory: PathBuf,
-    pub(crate) subnet: Subnet,
+    /// Its addresses; `None` when it has no network.
+    pub(crate) subnet: Option<Subnet>,
     pub(crate) group: Group,
     /// Held through every change of the container, so that changes go one after the other.
     pub(crate) turn: Mutex<()>,
@@ -36,7 +37,7 @@ impl Container {
             id: record.id.clone(),
             handle: record.handle.clone(),
             directory: depot.join(&record.id),
-            subnet: Subnet::at(record.network),
+            subnet: record.network.map(|first| Subnet::at(first, record.network6)),
             group: Group::new(v2, record.cgroups.clone()),
             turn: Mutex::default(),
             record: Mutex::new(record),
@@ -111,10 +112,18 @@ impl Container {
         lock(&self.jobs).get(&id).cloned().ok_or(Error::NoSuchJob(id))
     }
 
-    /// Calls `act` with what the firewall must know of it.
-    pub(crate) fn with_member<T>(&self, act: impl FnOnce(Member<'_>) -> T) -> T {
+    /// Its addresses; an error when it was made without a network.
+    pub(crate) fn network(&self) -> Result<Subnet, Error> {
+        self.subnet.ok_or_else(|| {
+            Error::Invalid(format!("container {} was made without a network (no_network)", self.handle))
+        })
+    }
+
+    /// Calls `act` with what the firewall must know of it, if it has a network.
+    pub(crate) fn with_member(&self, act: impl FnOnce(Member<'_>) -> Result<(), Error>) -> Result<(), Error> {
+        let Some(subnet) = self.subnet else { return Ok(()) };
         let record = self.record().clone();
-        act(Member { id: &self.id, subnet: self.subnet, ports: &record.ports, outs: &record.outs })
+        act(Member { id: &self.id, subnet, ports: &record.ports, outs: &record.outs })
     }
 
     /// The number of its init on the host.

@@ -3,7 +3,7 @@
 use super::config::UIDS;
 use super::container::Container;
 use super::engine::{Engine, Peer};
-use super::net::link;
+use super::net::{Ready, Subnet, Wanted};
 use super::record::{BindRecord, InitProcess, Phase, Record};
 use super::{Error, disk, lock};
 use crate::init::client::InitClient;
@@ -25,9 +25,9 @@ impl Engine {
     /// Makes a container and gives its handle. When it fails, nothing is left, and the error is the first one.
     pub(crate) fn create(self: &Arc<Self>, request: CreateRequest, peer: Peer) -> Result<String, Error> {
         let begun = std::time::Instant::now();
-        let container = self.reserve(request, peer)?;
+        let (container, network) = self.reserve(request, peer)?;
         let _turn = lock(&container.turn);
-        let built = self.build(&container).and_then(|()| {
+        let built = self.build(&container, network).and_then(|()| {
             container.change(&self.journal, |record| record.phase = Phase::Active)?;
             self.follow(&container)
         });
@@ -51,7 +51,7 @@ impl Engine {
     }
 
     /// Checks the request, takes what the container needs of the pools, and registers it.
-    fn reserve(&self, request: CreateRequest, peer: Peer) -> Result<Arc<Container>, Error> {
+    fn reserve(&self, request: CreateRequest, peer: Peer) -> Result<(Arc<Container>, Ready), Error> {
         let id = self.ids.next();
         let handle = request.handle.filter(|handle| !handle.is_empty()).unwrap_or_else(|| id.clone());
         if handle.len() > 1_024 || handle.contains('\0') {
@@ -95,12 +95,7 @@ impl Engine {
         });
         let disk_bytes = request.disk_bytes.unwrap_or(self.config.disk.default_bytes);
         self.check_disk(disk_bytes)?;
-        let network = request.network.as_deref().filter(|text| !text.is_empty());
-        let wanted = network.map(|text| {
-            let outside = || Error::Invalid(format!("network {text:?} is not a /30 of {}", self.pool.net()));
-            self.pool.number(text).ok_or_else(outside)
-        });
-        let wanted = wanted.transpose()?;
+        let wanted = self.wanted_network(request.network.as_deref(), request.no_network.unwrap_or(false))?;
 
         let (uids, network) = self.take(wanted)?;
         let record = Record {
@@ -111,7 +106,8 @@ impl Engine {
             handle,
             layers,
             binds,
-            network: self.pool.subnet(network).first(),
+            network: network.subnet.map(Subnet::first),
+            network6: network.subnet.and_then(Subnet::first6),
             uid_base: self.config.uids.start + uids * UIDS,
             init: None,
             disk_bytes,
@@ -121,32 +117,36 @@ impl Engine {
             outs: Vec::new(),
             events: Vec::new(),
         };
-        self.register(record).inspect_err(|_| {
-            let mut pools = lock(&self.pools);
-            pools.uids.give_back(uids);
-            pools.networks.give_back(network);
-        })
+        match self.register(record) {
+            Ok(container) => Ok((container, network)),
+            Err(error) => {
+                lock(&self.pools).uids.give_back(uids);
+                self.links.put_back(network);
+                Err(error)
+            }
+        }
     }
 
-    fn take(&self, wanted: Option<u32>) -> Result<(u32, u32), Error> {
-        let mut pools = lock(&self.pools);
+    fn take(&self, wanted: Wanted) -> Result<(u32, Ready), Error> {
         let count = self.config.uids.count;
-        let uids =
-            pools.uids.take().ok_or(Error::Exhausted { what: "uid range", count, key: "uids.count" })?;
-        let network = match wanted {
-            None => pools.networks.take(),
-            Some(number) => pools.networks.take_exactly(number).then_some(number),
-        };
-        match (network, wanted) {
-            (Some(network), _) => Ok((uids, network)),
-            (None, wanted) => {
-                pools.uids.give_back(uids);
-                Err(match wanted {
-                    Some(_) => Error::Invalid("the network is in use by another container".to_owned()),
-                    None => {
-                        Error::Exhausted { what: "network", count: self.pool.count(), key: "network.pool" }
-                    }
-                })
+        let uids = lock(&self.pools).uids.take();
+        let uids = uids.ok_or(Error::Exhausted { what: "uid range", count, key: "uids.count" })?;
+        let network = self.links.take(wanted).inspect_err(|_| lock(&self.pools).uids.give_back(uids))?;
+        Ok((uids, network))
+    }
+
+    /// The network that a request names.
+    fn wanted_network(&self, network: Option<&str>, none: bool) -> Result<Wanted, Error> {
+        match (network.filter(|text| !text.is_empty()), none) {
+            (Some(text), true) => {
+                Err(Error::Invalid(format!("network {text:?} and no_network are both asked for: choose one")))
+            }
+            (None, true) => Ok(Wanted::Nothing),
+            (None, false) => Ok(Wanted::Any),
+            (Some(text), false) => {
+                let outside =
+                    || Error::Invalid(format!("network {text:?} is not a /30 of {}", self.pool.net()));
+                self.pool.number(text).map(Wanted::Number).ok_or_else(outside)
             }
         }
     }
@@ -166,7 +166,7 @@ impl Engine {
     }
 
     /// Everything of the container, from its first record to an init that answers.
-    fn build(&self, container: &Container) -> Result<(), Error> {
+    fn build(&self, container: &Container, network: Ready) -> Result<(), Error> {
         let record = container.record().clone();
         self.journal.write(&record)?;
         let directory = &container.directory;
@@ -176,11 +176,10 @@ impl Engine {
         container.group.set_base_limits(self.config.pids_limit)?;
         let image = directory.join(disk::IMAGE);
         let device = disk::make(&image, self.config.disk.max_bytes, self.config.disk.inodes)?;
-        let namespace = link::make(&container.id, container.subnet, self.mtu)?;
         container.with_member(|member| self.firewall.add(member))?;
 
         let plan = self.plan(container, &record, &device.path);
-        let spawned = self.spawn_init(&plan, namespace.as_fd())?;
+        let spawned = self.spawn_init(&plan, network.namespace.as_fd())?;
         let start_time =
             start_time(spawned.pid).ok_or_else(|| Error::Left("its init ended at once".to_owned()))?;
         let init = InitProcess { pid: spawned.pid, start_time };
@@ -240,14 +239,15 @@ impl Engine {
 
     fn files(&self, container: &Container) -> Vec<(PathBuf, Vec<u8>)> {
         let id = &container.id;
-        let address = container.subnet.container();
-        let resolvers: String =
-            self.resolvers.iter().map(|server| format!("nameserver {server}\n")).collect();
-        let files = [
-            ("/etc/hostname", format!("{id}\n")),
-            ("/etc/hosts", format!("127.0.0.1 localhost\n{address} {id}\n")),
-            ("/etc/resolv.conf", resolvers),
-        ];
+        let mut hosts = "127.0.0.1 localhost\n::1 localhost\n".to_owned();
+        let mut resolvers = String::new();
+        if let Some(subnet) = container.subnet {
+            let six = subnet.container6().map(|address| format!("{address} {id}\n"));
+            hosts.push_str(&format!("{} {id}\n{}", subnet.container(), six.unwrap_or_default()));
+            resolvers = self.resolvers.iter().map(|server| format!("nameserver {server}\n")).collect();
+        }
+        let files =
+            [("/etc/hostname", format!("{id}\n")), ("/etc/hosts", hosts), ("/etc/resolv.conf", resolvers)];
         files.map(|(path, text)| (PathBuf::from(path), text.into_bytes())).to_vec()
     }
 }

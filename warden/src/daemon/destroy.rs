@@ -3,7 +3,6 @@
 
 use super::container::Container;
 use super::engine::Engine;
-use super::net::link;
 use super::record::Phase;
 use super::stop::How;
 use super::{END_TIMEOUT, Error, disk, lock};
@@ -48,7 +47,6 @@ impl Engine {
             return Err(Error::Left(format!("{left} processes do not end")));
         }
         container.with_member(|member| self.firewall.remove(member))?;
-        link::remove(&link::name(&container.id))?;
         container.group.remove(END_TIMEOUT)?;
         // With the last process went its mounts, and with them the loop device; the kernel does that a moment later.
         disk::wait_released(&container.directory.join(disk::IMAGE), END_TIMEOUT)?;

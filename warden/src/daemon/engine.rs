@@ -5,7 +5,7 @@ use super::config::UIDS;
 use super::container::Container;
 use super::id::{Ids, JobIds};
 use super::net::firewall::Firewall;
-use super::net::{PoolNet, link};
+use super::net::{LinkMaker, Links, PoolNet, link};
 use super::pool::Pool;
 use super::record::{Journal, Port, Record};
 use super::{Config, Error, lock};
@@ -16,6 +16,7 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
 use tokio::runtime::Handle;
 
 /// All containers of the daemon.
@@ -30,7 +31,7 @@ pub(crate) struct Engine {
     pub(crate) journal: Journal,
     pub(crate) depot: PathBuf,
     pub(crate) pool: PoolNet,
-    pub(crate) mtu: u32,
+    pub(crate) links: Arc<Links>,
     pub(crate) resolvers: Vec<Ipv4Addr>,
     pub(crate) ids: Ids,
     pub(crate) job_ids: JobIds,
@@ -43,7 +44,6 @@ pub(crate) struct Engine {
 #[derive(Debug)]
 pub(crate) struct Pools {
     pub(crate) uids: Pool,
-    pub(crate) networks: Pool,
     pub(crate) ports: Pool,
 }
 
@@ -51,7 +51,6 @@ pub(crate) struct Pools {
 #[derive(Debug)]
 pub(crate) struct Numbers {
     pub(crate) uids: Option<u32>,
-    pub(crate) network: Option<u32>,
     pub(crate) ports: Vec<u32>,
 }
 
@@ -76,22 +75,20 @@ impl Engine {
                 .map_err(Error::io("make the directory", directory))?;
         }
         let pool = config.pool()?;
-        check_pool(pool, &config)?;
+        let maker = LinkMaker::new(&config.instance(), config.network.mtu.unwrap_or_else(link::default_mtu));
+        check_pool(pool, &maker)?;
+        let release_delay = Duration::from_secs(config.network.release_delay);
         let forward = Path::new("/proc/sys/net/ipv4/ip_forward");
         fs::write(forward, "1").map_err(Error::io("let the host forward packets", forward))?;
         let layout = Layout::prepare(&format!("cupola-{}", config.instance()))?;
         let resolvers = resolvers(&config);
-        let firewall = Firewall::new(&config, pool, &resolvers);
+        let firewall = Firewall::new(&config, pool, &resolvers, maker.clone());
         let spawner = Spawner::start(init).map_err(Error::Spawner)?;
-        let pools = Pools {
-            uids: Pool::new(config.uids.count),
-            networks: Pool::new(pool.count()),
-            ports: Pool::new(config.ports.count),
-        };
+        let pools = Pools { uids: Pool::new(config.uids.count), ports: Pool::new(config.ports.count) };
         Ok(Engine {
             journal: Journal::open(data.join("journal"))?,
             job_ids: JobIds::open(data.join("last-job"))?,
-            mtu: config.network.mtu.unwrap_or_else(link::default_mtu),
+            links: Links::new(maker, pool, config.network.ready, release_delay),
             ids: Ids::default(),
             pools: Mutex::new(pools),
             containers: Mutex::default(),
@@ -135,8 +132,9 @@ impl Engine {
         let numbers = self.numbers(&record);
         let mut pools = lock(&self.pools);
         numbers.uids.into_iter().for_each(|number| pools.uids.give_back(number));
-        numbers.network.into_iter().for_each(|number| pools.networks.give_back(number));
         numbers.ports.into_iter().for_each(|number| pools.ports.give_back(number));
+        drop(pools);
+        container.subnet.into_iter().for_each(|subnet| self.links.release(subnet));
     }
 
     /// What of the pools a container has. What an earlier configuration has given is of no pool.
@@ -144,13 +142,13 @@ impl Engine {
         let port = |port: &Port| u32::from(port.host).checked_sub(self.config.ports.start);
         Numbers {
             uids: record.uid_base.checked_sub(self.config.uids.start).map(|distance| distance / UIDS),
-            network: self.pool.number_of(record.network),
             ports: record.ports.iter().filter(|port| port.pooled).filter_map(port).collect(),
         }
     }
 
-    /// When there is no container, what the platform has in the kernel can go.
+    /// Ends what works in the background. When there is no container, what the platform has in the kernel can go.
     pub(crate) fn leave(&self) {
+        self.links.end();
         if !self.all().is_empty() {
             return;
         }
@@ -176,12 +174,8 @@ impl Engine {
 }
 
 /// Refuses a pool that somebody else's addresses are in. Our own links of before a restart are in it rightly.
-fn check_pool(pool: PoolNet, config: &Config) -> Result<(), Error> {
-    let ours = |link: &str| {
-        let id = link.strip_prefix("w-").and_then(|link| link.strip_suffix("-0"));
-        id.is_some_and(|id| config.data_dir.join("warden/journal").join(format!("{id}.json")).exists())
-    };
-    match link::addresses_in(pool)?.into_iter().find(|(_, link)| !ours(link)) {
+fn check_pool(pool: PoolNet, maker: &LinkMaker) -> Result<(), Error> {
+    match link::addresses_in(pool)?.into_iter().find(|(_, link)| !link.starts_with(maker.prefix())) {
         None => Ok(()),
         Some((address, link)) => Err(Error::PoolInUse { pool: pool.net().to_string(), address, link }),
     }

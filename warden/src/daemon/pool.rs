@@ -1,6 +1,7 @@
 //! Pools of numbers: networks, uid ranges, ports.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
 
 /// Numbers `0..count`, each given out once at a time. The search goes round, so that a number that was given back is
 /// the last to be given out again.
@@ -31,9 +32,57 @@ impl Pool {
         number < self.count && self.used.insert(number)
     }
 
+    /// Whether a number is taken.
+    pub(crate) fn has(&self, number: u32) -> bool {
+        self.used.contains(&number)
+    }
+
     /// Gives a number back. One that is not taken is no error.
     pub(crate) fn give_back(&mut self, number: u32) {
         self.used.remove(&number);
+    }
+}
+
+/// A pool whose numbers rest for a while after they were given back. One that still rests is given out only when there
+/// is no other.
+#[derive(Debug)]
+pub(crate) struct Resting {
+    pool: Pool,
+    rest: Duration,
+    /// Numbers that rest, the one that has rested longest first; the pool thinks that they are taken.
+    resting: VecDeque<(Instant, u32)>,
+}
+
+impl Resting {
+    /// The numbers of a pool.
+    pub(crate) fn new(pool: Pool, rest: Duration) -> Self {
+        Resting { pool, rest, resting: VecDeque::new() }
+    }
+
+    /// Takes a number.
+    pub(crate) fn take(&mut self, now: Instant) -> Option<u32> {
+        while let Some((since, number)) = self.resting.front()
+            && now.saturating_duration_since(*since) >= self.rest
+        {
+            self.pool.give_back(*number);
+            self.resting.pop_front();
+        }
+        self.pool.take().or_else(|| self.resting.pop_front().map(|(_, number)| number))
+    }
+
+    /// Takes a given number; `false` when it is not of this pool or taken.
+    pub(crate) fn take_exactly(&mut self, number: u32) -> bool {
+        match self.resting.iter().position(|(_, resting)| *resting == number) {
+            Some(at) => self.resting.remove(at).is_some(),
+            None => self.pool.take_exactly(number),
+        }
+    }
+
+    /// Gives a number back. One that is not taken is no error.
+    pub(crate) fn give_back(&mut self, number: u32, now: Instant) {
+        if self.pool.has(number) && !self.resting.iter().any(|(_, resting)| *resting == number) {
+            self.resting.push_back((now, number));
+        }
     }
 }
 
@@ -51,6 +100,25 @@ mod tests {
         pool.give_back(7);
         assert!(!pool.take_exactly(7), "foreign numbers are refused");
         assert!(!pool.take_exactly(1), "taken numbers are refused");
+    }
+
+    #[test]
+    fn a_number_rests_unless_there_is_no_other() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut pool = Resting::new(Pool::new(2), Duration::from_secs(5));
+        assert_eq!((pool.take(at(0)), pool.take(at(0)), pool.take(at(0))), (Some(0), Some(1), None));
+        pool.give_back(0, at(0));
+        pool.give_back(0, at(1));
+        assert_eq!(pool.take(at(1)), Some(0), "there is no other");
+        pool.give_back(0, at(1));
+        pool.give_back(1, at(2));
+        assert!(pool.take_exactly(1), "whoever names it gets it");
+        assert!(!pool.take_exactly(1) && !pool.take_exactly(7));
+        pool.give_back(1, at(2));
+        assert_eq!((pool.take(at(7)), pool.take(at(7)), pool.take(at(7))), (Some(0), Some(1), None));
+        pool.give_back(7, at(8));
+        assert_eq!(pool.take(at(20)), None, "foreign numbers are ignored");
     }
 
     proptest! {

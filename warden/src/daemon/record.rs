@@ -5,7 +5,7 @@ use super::Error;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::Write;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 /// Where a container is in its life.
@@ -49,8 +49,12 @@ pub(crate) struct Record {
     pub(crate) layers: Vec<PathBuf>,
     /// Host paths shown inside.
     pub(crate) binds: Vec<BindRecord>,
-    /// First address of its /30. Addresses and not a number of the pool: the pool may be another at the next start.
-    pub(crate) network: Ipv4Addr,
+    /// First address of its /30, if it has a network. Addresses and not a number of the pool: the pool may be another at
+    /// the next start.
+    pub(crate) network: Option<Ipv4Addr>,
+    /// First address of its IPv6 /126, if it has one.
+    #[serde(default)]
+    pub(crate) network6: Option<Ipv6Addr>,
     /// First uid of its range on the host.
     pub(crate) uid_base: u32,
     /// Its cgroup directories.

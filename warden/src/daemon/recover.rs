@@ -3,7 +3,8 @@
 use super::container::Container;
 use super::create::start_time;
 use super::engine::Engine;
-use super::net::link;
+use super::net::Subnet;
+use super::net::firewall::Member;
 use super::record::{Phase, Record};
 use super::{Error, lock};
 use crate::init::client::InitClient;
@@ -50,11 +51,9 @@ impl Engine {
             .collect();
         let members: Vec<_> = records
             .iter()
-            .map(|(container, record)| super::net::firewall::Member {
-                id: &container.id,
-                subnet: container.subnet,
-                ports: &record.ports,
-                outs: &record.outs,
+            .filter_map(|(container, record)| {
+                let (id, subnet) = (container.id.as_str(), container.subnet?);
+                Some(Member { id, subnet, ports: &record.ports, outs: &record.outs })
             })
             .collect();
         self.firewall.rebuild(&members)?;
@@ -68,7 +67,8 @@ impl Engine {
                 );
             }
         }
-        self.sweep()
+        self.sweep()?;
+        self.links.start()
     }
 
     /// Takes what a recorded container has out of the pools.
@@ -79,11 +79,12 @@ impl Engine {
         if let Some(number) = numbers.uids {
             pools.uids.take_exactly(number);
         }
-        if let Some(number) = numbers.network {
-            pools.networks.take_exactly(number);
-        }
         for number in numbers.ports {
             pools.ports.take_exactly(number);
+        }
+        drop(pools);
+        if let Some(first) = record.network {
+            self.links.claim(Subnet::at(first, record.network6));
         }
     }
 
@@ -110,6 +111,8 @@ impl Engine {
 
     /// Removes what has our names and is nobody's.
     fn sweep(&self) -> Result<(), Error> {
+        let subnets: Vec<Subnet> = self.all().iter().filter_map(|container| container.subnet).collect();
+        self.links.sweep(&subnets)?;
         let known: Vec<String> = self.all().iter().map(|container| container.id.clone()).collect();
         let is_known = |name: &str| known.iter().any(|id| id == name);
         let name = |path: &std::path::Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
@@ -118,7 +121,6 @@ impl Engine {
             let path = entry.path();
             let Some(id) = name(&path).filter(|id| !is_known(id)) else { continue };
             tracing::info!(id, "removing what is left of an unknown container");
-            link::remove(&link::name(&id))?;
             fs::remove_dir_all(&path).map_err(Error::io("remove an unknown container's directory", &path))?;
         }
         Ok(())

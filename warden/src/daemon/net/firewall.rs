@@ -2,7 +2,7 @@
 //! address. A container adds its elements and one chain with the destinations that it may reach; the cost of a packet
 //! and of a change is the same with one container and with a thousand.
 
-use super::{Ipv4Net, Out, PoolNet, Subnet};
+use super::{Ipv4Net, LinkMaker, Out, PoolNet, Subnet};
 use crate::daemon::record::Port;
 use crate::daemon::{Config, Error, lock};
 use std::fmt::Write as _;
@@ -19,6 +19,7 @@ const NEVER: &str = "169.254.0.0/16";
 pub(crate) struct Firewall {
     table: String,
     base: String,
+    maker: LinkMaker,
     turn: Mutex<()>,
 }
 
@@ -37,10 +38,10 @@ pub(crate) struct Member<'a> {
 
 impl Firewall {
     /// The table for a configuration; nothing is changed yet. `resolvers` are the name servers that containers use.
-    pub(crate) fn new(config: &Config, pool: PoolNet, resolvers: &[Ipv4Addr]) -> Self {
+    pub(crate) fn new(config: &Config, pool: PoolNet, resolvers: &[Ipv4Addr], maker: LinkMaker) -> Self {
         let table = format!("cupola_{}", config.instance());
         let base = base(config, pool, resolvers, &table);
-        Firewall { table, base, turn: Mutex::new(()) }
+        Firewall { table, base, maker, turn: Mutex::new(()) }
     }
 
     /// Makes the table anew with exactly these containers, in place of what was there.
@@ -113,7 +114,7 @@ impl Firewall {
     }
 
     fn elements(&self, member: Member<'_>) -> Vec<Element> {
-        let (link, address) = (super::link::name(member.id), member.subnet.container());
+        let (link, address) = (self.maker.name(member.subnet), member.subnet.container());
         let mut all = vec![
             Element { set: "links", key: format!("\"{link}\""), value: None },
             Element { set: "addresses", key: format!("\"{link}\" . {address}"), value: None },

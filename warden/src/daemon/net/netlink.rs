@@ -3,10 +3,13 @@
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket,
 };
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 // Numbers of linux/netlink.h and linux/rtnetlink.h.
+/// Bytes of `struct nlmsghdr`.
+const HEADER: usize = 16;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLM_F_REQUEST: u16 = 0x1;
@@ -21,6 +24,7 @@ pub(super) const RTM_NEWADDR: u16 = 20;
 pub(super) const RTM_GETADDR: u16 = 22;
 pub(super) const RTM_NEWROUTE: u16 = 24;
 pub(super) const RTM_GETROUTE: u16 = 26;
+pub(super) const RTM_NEWNEIGH: u16 = 28;
 
 /// Bit that marks an attribute as a container of others.
 pub(super) const NESTED: u16 = 0x8000;
@@ -29,7 +33,17 @@ pub(super) const NESTED: u16 = 0x8000;
 #[derive(Debug)]
 pub(super) struct Netlink {
     socket: OwnedFd,
+    /// Number of the last request.
     sequence: u32,
+    /// Received and not looked at.
+    unread: VecDeque<Answer>,
+}
+
+#[derive(Debug)]
+struct Answer {
+    kind: u16,
+    sequence: u32,
+    body: Vec<u8>,
 }
 
 /// A request that is being written: header, the family's structure, attributes.
@@ -53,6 +67,12 @@ impl Request {
         attribute(&mut self.body, kind, value);
         self
     }
+
+    /// Appends an attribute that is itself a list.
+    pub(super) fn nested(mut self, kind: u16, write: impl FnOnce(&mut Vec<u8>)) -> Self {
+        nested(&mut self.body, kind, write);
+        self
+    }
 }
 
 /// Appends an attribute to a list of attributes.
@@ -61,6 +81,13 @@ pub(super) fn attribute(list: &mut Vec<u8>, kind: u16, value: &[u8]) {
     list.extend_from_slice(&kind.to_ne_bytes());
     list.extend_from_slice(value);
     pad(list);
+}
+
+/// Appends an attribute that is itself a list.
+pub(super) fn nested(list: &mut Vec<u8>, kind: u16, write: impl FnOnce(&mut Vec<u8>)) {
+    let mut inner = Vec::new();
+    write(&mut inner);
+    attribute(list, kind | NESTED, &inner);
 }
 
 fn pad(list: &mut Vec<u8>) {
@@ -85,12 +112,28 @@ impl Netlink {
     pub(super) fn open() -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC;
         let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
-        Ok(Netlink { socket, sequence: 0 })
+        Ok(Netlink { socket, sequence: 0, unread: VecDeque::new() })
     }
 
     /// Sends a request and waits for the kernel's verdict.
     pub(super) fn send(&mut self, request: Request) -> io::Result<()> {
         self.talk(request, NLM_F_ACK, |_, _| ())
+    }
+
+    /// Sends several requests at once, and waits for the verdict on each. All are tried; the error is the first.
+    pub(super) fn send_all(&mut self, requests: &[Request]) -> io::Result<()> {
+        let mut message = Vec::with_capacity(4_096);
+        let first = self.sequence.wrapping_add(1);
+        for request in requests {
+            self.write(&mut message, request, NLM_F_ACK);
+        }
+        sendto(self.socket.as_raw_fd(), &message, &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
+        let mut result = Ok(());
+        for sequence in 0..requests.len() as u32 {
+            let answer = self.receive(first.wrapping_add(sequence), |_, _| ());
+            result = result.and(answer);
+        }
+        result
     }
 
     /// Asks for everything of a kind: message kind and body of each answer.
@@ -108,38 +151,60 @@ impl Netlink {
         Ok(found)
     }
 
-    fn talk(&mut self, request: Request, flags: u16, mut each: impl FnMut(u16, &[u8])) -> io::Result<()> {
-        self.sequence += 1;
-        let mut message = Vec::with_capacity(16 + request.body.len());
-        message.extend_from_slice(&(16 + request.body.len() as u32).to_ne_bytes());
+    fn talk(&mut self, request: Request, flags: u16, each: impl FnMut(u16, &[u8])) -> io::Result<()> {
+        let mut message = Vec::with_capacity(HEADER + request.body.len());
+        self.write(&mut message, &request, flags);
+        sendto(self.socket.as_raw_fd(), &message, &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
+        self.receive(self.sequence, each)
+    }
+
+    /// Appends a request with the next number.
+    fn write(&mut self, message: &mut Vec<u8>, request: &Request, flags: u16) {
+        self.sequence = self.sequence.wrapping_add(1);
+        message.extend_from_slice(&((HEADER + request.body.len()) as u32).to_ne_bytes());
         message.extend_from_slice(&request.kind.to_ne_bytes());
         message.extend_from_slice(&(request.flags | NLM_F_REQUEST | flags).to_ne_bytes());
         message.extend_from_slice(&self.sequence.to_ne_bytes());
         message.extend_from_slice(&0u32.to_ne_bytes());
         message.extend_from_slice(&request.body);
-        sendto(self.socket.as_raw_fd(), &message, &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
-        let mut buffer = vec![0; 64 * 1024];
+    }
+
+    /// Reads answers to the request of a number until its last.
+    fn receive(&mut self, sequence: u32, mut each: impl FnMut(u16, &[u8])) -> io::Result<()> {
         loop {
-            let length = recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
-            let mut rest = &buffer[..length];
-            while rest.len() >= 16 {
-                let length = u32::from_ne_bytes([rest[0], rest[1], rest[2], rest[3]]) as usize;
-                let kind = u16::from_ne_bytes([rest[4], rest[5]]);
-                let Some(body) = rest.get(16..length) else { return Err(io::ErrorKind::InvalidData.into()) };
-                match kind {
+            while let Some(answer) = self.unread.pop_front() {
+                // An answer to a request whose end nobody waited for.
+                if answer.sequence != sequence {
+                    continue;
+                }
+                match answer.kind {
                     NLMSG_DONE => return Ok(()),
                     NLMSG_ERROR => {
-                        let code = body
-                            .get(..4)
-                            .map_or(0, |code| i32::from_ne_bytes([code[0], code[1], code[2], code[3]]));
+                        let code = answer.body.first_chunk().map_or(0, |code| i32::from_ne_bytes(*code));
                         return if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(-code)) };
                     }
-                    kind => each(kind, body),
+                    kind => each(kind, &answer.body),
                 }
-                rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
             }
+            let mut buffer = vec![0; 64 * 1024];
+            let length = recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
+            self.unread.extend(answers(buffer.get(..length).unwrap_or_default())?);
         }
     }
+}
+
+/// The messages of what was received at once.
+fn answers(mut rest: &[u8]) -> io::Result<Vec<Answer>> {
+    let mut all = Vec::new();
+    while let Some(header) = rest.first_chunk::<HEADER>() {
+        let word =
+            |at: usize| u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let length = word(0) as usize;
+        let body = rest.get(HEADER..length).ok_or(io::ErrorKind::InvalidData)?.to_vec();
+        all.push(Answer { kind: u16::from_ne_bytes([header[4], header[5]]), sequence: word(8), body });
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    Ok(all)
 }
 
 #[cfg(test)]
