@@ -8,6 +8,8 @@
 pub mod fd;
 pub mod loopdev;
 pub mod mount;
+#[cfg(feature = "daemon")]
+pub(crate) mod netlink;
 pub mod privilege;
 pub mod process;
 #[cfg(feature = "daemon")]

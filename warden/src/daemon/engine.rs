@@ -4,10 +4,11 @@ use super::cgroup::Layout;
 use super::config::UIDS;
 use super::container::Container;
 use super::id::{Ids, JobIds};
+use super::journal::{Damaged, Journal};
 use super::net::firewall::Firewall;
 use super::net::{LinkMaker, Links, PoolNet, link};
 use super::pool::Pool;
-use super::record::{Journal, Port, Record};
+use super::record::{Port, Record};
 use super::{Config, Error, lock};
 use crate::spawner::client::Spawner;
 use std::collections::BTreeMap;
@@ -29,6 +30,8 @@ pub(crate) struct Engine {
     pub(crate) layout: Layout,
     pub(crate) firewall: Firewall,
     pub(crate) journal: Journal,
+    /// Containers whose records cannot be read: what they have is nobody else's.
+    pub(crate) damaged: Mutex<Vec<Damaged>>,
     pub(crate) depot: PathBuf,
     pub(crate) pool: PoolNet,
     pub(crate) links: Arc<Links>,
@@ -86,7 +89,8 @@ impl Engine {
         let spawner = Spawner::start(init).map_err(Error::Spawner)?;
         let pools = Pools { uids: Pool::new(config.uids.count), ports: Pool::new(config.ports.count) };
         Ok(Engine {
-            journal: Journal::open(data.join("journal"))?,
+            journal: Journal::open(data.join("journal"), depot.clone())?,
+            damaged: Mutex::default(),
             job_ids: JobIds::open(data.join("last-job"))?,
             links: Links::new(maker, pool, config.network.ready, release_delay),
             ids: Ids::default(),
@@ -149,7 +153,7 @@ impl Engine {
     /// Ends what works in the background. When there is no container, what the platform has in the kernel can go.
     pub(crate) fn leave(&self) {
         self.links.end();
-        if !self.all().is_empty() {
+        if !self.all().is_empty() || !lock(&self.damaged).is_empty() {
             return;
         }
         for result in [self.firewall.delete(), self.layout.remove()] {

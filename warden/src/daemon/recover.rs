@@ -1,20 +1,26 @@
 //! The start of a daemon: containers of an earlier one are taken over, or their end is finished.
 
+use super::config::UIDS;
 use super::container::Container;
 use super::create::start_time;
 use super::engine::Engine;
+use super::journal::Damaged;
 use super::net::Subnet;
 use super::net::firewall::Member;
 use super::record::{Phase, Record};
 use super::{Error, lock};
 use crate::init::client::InitClient;
+use crate::sys::process;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 impl Engine {
     /// Takes over every container that still runs; destroys the others and whatever nobody knows of.
     pub(crate) fn recover(self: &Arc<Self>) -> Result<(), Error> {
-        for record in self.journal.read()? {
+        let found = self.journal.read()?;
+        self.spare(found.damaged)?;
+        for record in found.records {
             self.claim(&record);
             let container = self.register(record)?;
             match self.adopt(&container) {
@@ -71,6 +77,30 @@ impl Engine {
         self.links.start()
     }
 
+    /// Keeps what containers have whose records cannot be read: they are neither swept nor is what they have given again.
+    fn spare(&self, damaged: Vec<Damaged>) -> Result<(), Error> {
+        for container in &damaged {
+            let Damaged { id, network, uid_base } = container;
+            tracing::error!(
+                id,
+                ?network,
+                ?uid_base,
+                "container left alone: neither of its records can be read. End its processes and remove its journal \
+                 entry and its directory in the depot, and the next start removes the rest"
+            );
+            // Its directory for jobs belongs to the root of the container.
+            let owner = fs::metadata(self.depot.join(id).join("jobs")).ok().map(|found| found.uid());
+            if let Some(uid) = uid_base.or(owner).and_then(|uid| uid.checked_sub(self.config.uids.start)) {
+                lock(&self.pools).uids.take_exactly(uid / UIDS);
+            }
+            if let Some(first) = network {
+                self.links.claim(Subnet::at(*first, None));
+            }
+        }
+        *lock(&self.damaged) = damaged;
+        Ok(())
+    }
+
     /// Takes what a recorded container has out of the pools.
     fn claim(&self, record: &Record) {
         let numbers = self.numbers(record);
@@ -91,13 +121,19 @@ impl Engine {
     /// Connects to the init of a container, if it is the one that was started.
     fn adopt(self: &Arc<Self>, container: &Arc<Container>) -> Result<(), String> {
         let record = container.record().clone();
+        if !self.journal.is_current(&record) {
+            return Err("the host has been started anew since".to_owned());
+        }
         if !matches!(record.phase, Phase::Active | Phase::Stopped) {
             return Err(format!("it was {}", record.phase.as_str()));
         }
         let init = record.init.ok_or("it has no init")?;
+        // Opened first: what is then read of the number is read of this process, or it has ended.
+        let process = process::pidfd_open(init.pid).map_err(|_| "its init is gone")?;
         if start_time(init.pid) != Some(init.start_time) {
             return Err("its init is gone".to_owned());
         }
+        container.set_process(Some(process));
         let client = InitClient::connect(&container.socket()).map_err(|error| error.to_string())?;
         container.set_init(Some(Arc::new(client)));
         self.follow(container).map_err(|error| error.chain())?;
@@ -109,11 +145,23 @@ impl Engine {
         Ok(())
     }
 
+    /// Removes links that are nobody's. Where a container's addresses cannot be made out, any link may be its.
+    fn sweep_links(&self) -> Result<(), Error> {
+        let mut subnets: Vec<Subnet> = self.all().iter().filter_map(|container| container.subnet).collect();
+        for damaged in lock(&self.damaged).iter() {
+            match damaged.network {
+                Some(first) => subnets.push(Subnet::at(first, None)),
+                None => return self.links.keep_all(),
+            }
+        }
+        self.links.sweep(&subnets)
+    }
+
     /// Removes what has our names and is nobody's.
     fn sweep(&self) -> Result<(), Error> {
-        let subnets: Vec<Subnet> = self.all().iter().filter_map(|container| container.subnet).collect();
-        self.links.sweep(&subnets)?;
-        let known: Vec<String> = self.all().iter().map(|container| container.id.clone()).collect();
+        self.sweep_links()?;
+        let mut known: Vec<String> = self.all().iter().map(|container| container.id.clone()).collect();
+        known.extend(lock(&self.damaged).iter().map(|container| container.id.clone()));
         let is_known = |name: &str| known.iter().any(|id| id == name);
         let name = |path: &std::path::Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
         self.layout.sweep(|path| name(path).is_some_and(|name| is_known(&name)))?;

@@ -233,6 +233,18 @@ impl Links {
         })
     }
 
+    /// Leaves every link of this platform as it is, and takes their numbers.
+    pub(crate) fn keep_all(&self) -> Result<(), Error> {
+        for (address, name) in link::addresses_in(self.net)? {
+            if name.starts_with(self.maker.prefix())
+                && let Some(number) = self.net.number_of(address)
+            {
+                lock(&self.state).numbers.take_exactly(number);
+            }
+        }
+        Ok(())
+    }
+
     /// Makes nothing ready any more, and forgets what is. Waits until their links are gone; those of containers stay.
     pub(crate) fn end(&self) {
         let mut state = lock(&self.state);
