@@ -1,10 +1,10 @@
 //! The daemon's configuration, and what is derived from it.
 
 use super::Error;
-use super::net::{Ipv4Net, PoolNet};
+use super::net::{Addresses, PoolNet};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 /// The configuration; the `[warden]` section of `cupola.toml`, or a file of its own. Every key has a default.
@@ -57,17 +57,22 @@ pub struct Config {
 pub struct Network {
     /// Network that each container gets a /30 of.
     pub pool: String,
+    /// IPv6 network `address/n`, n up to 96, that each container also gets an address of: best one of `fd00::/8`, with
+    /// 40 random bits (RFC 4193). Containers have no IPv6 when it is missing: with it, the host forwards IPv6.
+    pub pool6: Option<String>,
     /// Network namespaces, with links and addresses, that are kept ready for containers to come.
     pub ready: usize,
     /// Seconds for which the network or port of a container that is gone is not given out again while there is another.
     pub release_delay: u64,
     /// Largest packet on a container's link; that of the default route's link when missing.
     pub mtu: Option<u32>,
-    /// Name servers of the containers; those of the host when empty.
-    pub dns_servers: Vec<Ipv4Addr>,
-    /// Networks that every container may reach, other containers among them.
+    /// Name servers of the containers. When empty, those of the host that are not on its loopback; when all are, the host
+    /// itself, at its end of each container's link.
+    pub dns_servers: Vec<IpAddr>,
+    /// Networks (`address/n`) that every container may reach, other containers among them.
     pub allow_networks: Vec<String>,
-    /// Networks that no container may reach, whatever it is allowed. 169.254.0.0/16 is always one.
+    /// Networks that no container may reach, whatever it is allowed. Link-local ones and those of
+    /// clouds' metadata services always are.
     pub deny_networks: Vec<String>,
     /// Whether containers may reach the host itself.
     pub allow_host_access: bool,
@@ -124,6 +129,7 @@ impl Default for Network {
     fn default() -> Self {
         Network {
             pool: "10.254.0.0/16".to_owned(),
+            pool6: None,
             ready: 8,
             release_delay: 5,
             mtu: None,
@@ -192,7 +198,7 @@ impl Config {
             ("network.deny_networks", &self.network.deny_networks),
         ] {
             for text in list {
-                if let Err(why) = text.parse::<Ipv4Net>() {
+                if let Err(why) = text.parse::<Addresses>() {
                     return bad(key, format!("{text:?} {why}"));
                 }
             }
@@ -202,7 +208,12 @@ impl Config {
 
     /// The network pool.
     pub(crate) fn pool(&self) -> Result<PoolNet, Error> {
-        PoolNet::parse(&self.network.pool).map_err(|why| Error::Config { key: "network.pool", why })
+        let pool = PoolNet::parse(&self.network.pool);
+        let pool = pool.map_err(|why| Error::Config { key: "network.pool", why })?;
+        match self.network.pool6.as_deref().filter(|text| !text.is_empty()) {
+            None => Ok(pool),
+            Some(text) => pool.with_six(text).map_err(|why| Error::Config { key: "network.pool6", why }),
+        }
     }
 
     /// The name of this platform in what the kernel shows.
@@ -240,6 +251,7 @@ mod tests {
             |text: &str| toml::from_str::<Config>(text).unwrap().validate().unwrap_err().to_string();
         assert!(refused("instance = 'A b'").contains("instance"));
         assert!(refused("network.pool = '10.0.0.0/31'").contains("network.pool"));
+        assert!(refused("network.pool6 = 'fd00::/97'").contains("network.pool6"));
         assert!(refused("network.allow_networks = ['10.0.0.1/33']").contains("allow_networks"));
         assert!(refused("ports = { start = 65000, count = 1000 }").contains("ports"));
         assert!(refused("uids = { start = 0, count = 10 }").contains("uids"));

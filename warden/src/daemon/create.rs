@@ -246,7 +246,8 @@ impl Engine {
         if let Some(subnet) = container.subnet {
             let six = subnet.container6().map(|address| format!("{address} {id}\n"));
             hosts.push_str(&format!("{} {id}\n{}", subnet.container(), six.unwrap_or_default()));
-            resolvers = self.resolvers.iter().map(|server| format!("nameserver {server}\n")).collect();
+            let servers = self.resolvers.of(subnet.host());
+            resolvers = servers.iter().map(|server| format!("nameserver {server}\n")).collect();
         }
         let files =
             [("/etc/hostname", format!("{id}\n")), ("/etc/hosts", hosts), ("/etc/resolv.conf", resolvers)];

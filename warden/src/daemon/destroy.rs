@@ -61,7 +61,7 @@ impl Engine {
 
     fn remove_all(&self, container: &Container) -> Result<(), Error> {
         self.end_container(container)?;
-        container.with_member(|member| self.firewall.remove(member))?;
+        container.subnet.map_or(Ok(()), |subnet| self.firewall.remove(subnet))?;
         container.group.remove(END_TIMEOUT)?;
         // With the last process went its mounts, and with them the loop device; the kernel does that a moment later.
         if !container.record().read_only {

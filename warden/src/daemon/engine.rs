@@ -6,14 +6,13 @@ use super::container::Container;
 use super::id::{Ids, JobIds};
 use super::journal::{Damaged, Journal};
 use super::net::firewall::Firewall;
-use super::net::{LinkMaker, Links, PoolNet, link};
+use super::net::{LinkMaker, Links, PoolNet, Resolvers, link};
 use super::pool::Pool;
 use super::record::{Port, Record};
 use super::{Config, Error, lock};
 use crate::spawner::client::Spawner;
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::Ipv4Addr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
@@ -28,14 +27,14 @@ pub(crate) struct Engine {
     pub(crate) spawner: RwLock<Spawner>,
     pub(crate) init: PathBuf,
     pub(crate) layout: Layout,
-    pub(crate) firewall: Firewall,
+    pub(crate) firewall: Arc<Firewall>,
     pub(crate) journal: Journal,
     /// Containers whose records cannot be read: what they have is nobody else's.
     pub(crate) damaged: Mutex<Vec<Damaged>>,
     pub(crate) depot: PathBuf,
     pub(crate) pool: PoolNet,
     pub(crate) links: Arc<Links>,
-    pub(crate) resolvers: Vec<Ipv4Addr>,
+    pub(crate) resolvers: Resolvers,
     pub(crate) ids: Ids,
     pub(crate) job_ids: JobIds,
     pub(crate) pools: Mutex<Pools>,
@@ -83,16 +82,19 @@ impl Engine {
         let release_delay = Duration::from_secs(config.network.release_delay);
         let forward = Path::new("/proc/sys/net/ipv4/ip_forward");
         fs::write(forward, "1").map_err(Error::io("let the host forward packets", forward))?;
+        if pool.has_six() {
+            forward6()?;
+        }
         let layout = Layout::prepare(&format!("cupola-{}", config.instance()))?;
-        let resolvers = resolvers(&config);
-        let firewall = Firewall::new(&config, pool, &resolvers, maker.clone());
+        let resolvers = Resolvers::choose(&config.network, pool.has_six());
+        let firewall = Arc::new(Firewall::new(&config, pool, &resolvers, maker.clone()));
         let spawner = Spawner::start(init).map_err(Error::Spawner)?;
         let pools = Pools { uids: Pool::new(config.uids.count), ports: Pool::new(config.ports.count) };
         Ok(Engine {
             journal: Journal::open(data.join("journal"), depot.clone())?,
             damaged: Mutex::default(),
             job_ids: JobIds::open(data.join("last-job"))?,
-            links: Links::new(maker, pool, config.network.ready, release_delay),
+            links: Links::new(maker, pool, firewall.clone(), config.network.ready, release_delay),
             ids: Ids::default(),
             pools: Mutex::new(pools),
             containers: Mutex::default(),
@@ -185,13 +187,21 @@ fn check_pool(pool: PoolNet, maker: &LinkMaker) -> Result<(), Error> {
     }
 }
 
-/// The name servers of containers: the configured ones, or else the host's that a container can reach.
-fn resolvers(config: &Config) -> Vec<Ipv4Addr> {
-    if !config.network.dns_servers.is_empty() {
-        return config.network.dns_servers.clone();
+/// Lets the host forward IPv6. A host that forwards takes itself for a router and no longer listens to others: links that
+/// did so far are told to go on (`accept_ra` 2), or the host would lose its own way out.
+fn forward6() -> Result<(), Error> {
+    let forward = Path::new("/proc/sys/net/ipv6/conf/all/forwarding");
+    const ACTION: &str = "let the host forward IPv6 packets, which `network.pool6` needs";
+    if fs::read_to_string(forward).map_err(Error::io(ACTION, forward))?.trim() == "1" {
+        return Ok(());
     }
-    let text = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    let servers =
-        text.lines().filter_map(|line| line.strip_prefix("nameserver")?.trim().parse::<Ipv4Addr>().ok());
-    servers.filter(|address| !address.is_loopback()).collect()
+    let links = Path::new("/proc/sys/net/ipv6/conf");
+    for link in fs::read_dir(links).map_err(Error::io(ACTION, links))?.flatten() {
+        let listens = link.path().join("accept_ra");
+        let real = !matches!(link.file_name().to_str(), Some("all" | "default"));
+        if real && fs::read_to_string(&listens).is_ok_and(|text| text.trim() == "1") {
+            fs::write(&listens, "2").map_err(Error::io(ACTION, &listens))?;
+        }
+    }
+    fs::write(forward, "1").map_err(Error::io(ACTION, forward))
 }

@@ -71,6 +71,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The kernel refused a change of the firewall.
+    #[error("cannot change the firewall: {object} was refused")]
+    Firewall {
+        /// What was refused.
+        object: String,
+        /// The reason.
+        #[source]
+        source: io::Error,
+    },
     /// An external program failed.
     #[error("{program} failed: {output}")]
     Program {

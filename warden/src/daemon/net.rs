@@ -4,10 +4,14 @@ pub(crate) mod firewall;
 pub(crate) mod link;
 mod links;
 mod netlink;
+mod nft;
 mod out;
+mod policy;
+mod resolvers;
 mod subnet;
 
 pub(crate) use link::LinkMaker;
 pub(crate) use links::{Links, Ready, Wanted};
 pub(crate) use out::Out;
-pub(crate) use subnet::{Ipv4Net, PoolNet, Subnet};
+pub(crate) use resolvers::Resolvers;
+pub(crate) use subnet::{Addresses, PoolNet, Subnet};

@@ -5,6 +5,12 @@ use super::net::Out;
 use super::record::Port;
 use super::{Error, lock};
 use cupola_protocol::warden::{NetInRequest, NetInResponse, NetOutRequest};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How often it is looked whether the firewall is still there.
+const GUARD: Duration = Duration::from_secs(5);
 
 impl Engine {
     /// Leads a port of the host to the container.
@@ -80,9 +86,21 @@ impl Engine {
             return Ok(());
         }
         container.change(&self.journal, |record| record.outs.push(out.clone()))?;
-        self.firewall.add_out(&container.id, subnet, &out).or_else(|error| {
+        self.firewall.add_out(subnet, &out).or_else(|error| {
             container.change(&self.journal, |record| record.outs.retain(|known| *known != out))?;
             Err(error)
         })
+    }
+
+    /// Looks after the firewall until the daemon ends.
+    pub(crate) async fn guard_network(self: Arc<Self>, shutdown: CancellationToken) {
+        while shutdown.run_until_cancelled(tokio::time::sleep(GUARD)).await.is_some() {
+            let engine = self.clone();
+            match tokio::task::spawn_blocking(move || engine.firewall.guard()).await {
+                Ok(Ok(())) => (),
+                Ok(Err(error)) => tracing::error!(error = error.chain(), "the firewall may be missing"),
+                Err(_) => tracing::error!("the look at the firewall has panicked"),
+            }
+        }
     }
 }

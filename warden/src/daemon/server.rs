@@ -65,6 +65,7 @@ impl Server {
         let mut tasks = JoinSet::new();
         tasks.spawn(self.engine.clone().watch_memory(shutdown.clone()));
         tasks.spawn(self.engine.clone().retry_destroys(shutdown.clone()));
+        tasks.spawn(self.engine.clone().guard_network(shutdown.clone()));
         while let Some(accepted) = shutdown.run_until_cancelled(self.listener.accept()).await {
             match accepted {
                 Ok((stream, _)) => self.admit(stream, &mut tasks, &shutdown),

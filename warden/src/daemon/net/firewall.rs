@@ -1,26 +1,30 @@
-//! The host's firewall: one nftables table per platform, whose rules are constant and look up sets and maps by link and
-//! address. A container adds its elements and one chain with the destinations that it may reach; the cost of a packet
-//! and of a change is the same with one container and with a thousand.
+//! The host's firewall: one nf_tables table per platform. Its constant part is in `policy`; here is what each container
+//! adds and takes away. Each change is one transaction.
 
-use super::{Ipv4Net, LinkMaker, Out, PoolNet, Subnet};
+use super::nft::{Batch, Refusal, Socket, Value};
+use super::policy::{ADDRESSES, ADDRESSES_6, EGRESS, INWARD, INWARD_6, Policy, THROUGH, THROUGH_6};
+use super::{LinkMaker, Out, PoolNet, Resolvers, Subnet};
 use crate::daemon::record::Port;
 use crate::daemon::{Config, Error, lock};
-use std::fmt::Write as _;
-use std::io::Write as _;
-use std::net::Ipv4Addr;
-use std::process::{Command, Stdio};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Mutex;
 
-/// Networks that no container ever reaches: link-local, where clouds keep their metadata services.
-const NEVER: &str = "169.254.0.0/16";
-
-/// The table of one platform. Changes go one after the other, each one transaction.
+/// The table of one platform. Changes go one after the other.
 #[derive(Debug)]
 pub(crate) struct Firewall {
     table: String,
-    base: String,
+    policy: Policy,
     maker: LinkMaker,
-    turn: Mutex<()>,
+    state: Mutex<State>,
+}
+
+/// What the table should have, so that it can be made anew when somebody has emptied it.
+#[derive(Debug, Default)]
+struct State {
+    socket: Option<Socket>,
+    members: BTreeMap<Ipv4Addr, Entry>,
 }
 
 /// What the firewall knows of a container.
@@ -36,227 +40,255 @@ pub(crate) struct Member<'a> {
     pub(crate) outs: &'a [Out],
 }
 
+#[derive(Debug, Clone)]
+struct Entry {
+    id: String,
+    subnet: Subnet,
+    ports: Vec<Port>,
+    outs: Vec<Out>,
+}
+
 impl Firewall {
-    /// The table for a configuration; nothing is changed yet. `resolvers` are the name servers that containers use.
-    pub(crate) fn new(config: &Config, pool: PoolNet, resolvers: &[Ipv4Addr], maker: LinkMaker) -> Self {
-        let table = format!("cupola_{}", config.instance());
-        let base = base(config, pool, resolvers, &table);
-        Firewall { table, base, maker, turn: Mutex::new(()) }
+    /// The table of a platform; nothing is changed yet.
+    pub(crate) fn new(config: &Config, pool: PoolNet, resolvers: &Resolvers, maker: LinkMaker) -> Self {
+        let policy = Policy::of(&config.network, pool, resolvers, &maker);
+        Firewall { table: format!("cupola_{}", config.instance()), policy, maker, state: Mutex::default() }
     }
 
     /// Makes the table anew with exactly these containers, in place of what was there.
     pub(crate) fn rebuild(&self, members: &[Member<'_>]) -> Result<(), Error> {
-        let table = &self.table;
-        let mut script = format!("add table inet {table}\ndelete table inet {table}\n{}", self.base);
-        for member in members {
-            self.write_add(&mut script, *member);
-        }
-        self.commit(&script)
+        let mut state = lock(&self.state);
+        state.members = members.iter().map(|member| (member.subnet.first(), Entry::of(*member))).collect();
+        self.make(&mut state)
     }
 
-    /// Adds a container.
+    /// Adds a link that is of no container yet: everything is closed to it.
+    pub(super) fn prepare(&self, subnet: Subnet) -> Result<(), Error> {
+        self.add(Member { id: "", subnet, ports: &[], outs: &[] })
+    }
+
+    /// Adds a container, whose link may have been added before.
     pub(crate) fn add(&self, member: Member<'_>) -> Result<(), Error> {
-        let mut script = String::new();
-        self.write_add(&mut script, member);
-        self.commit(&script)
+        self.change(member.subnet, |batch, known| {
+            let entry = Entry::of(member);
+            match known {
+                None => self.write_all(batch, &entry),
+                Some(known) => {
+                    let new = |port: &&Port| !known.ports.contains(port);
+                    entry.ports.iter().filter(new).for_each(|port| add_port(batch, entry.subnet, *port));
+                    self.write_outs(batch, &entry, known, &entry.outs);
+                }
+            }
+            Some(entry)
+        })
     }
 
-    /// Removes a container; one that is not there is no error.
-    pub(crate) fn remove(&self, member: Member<'_>) -> Result<(), Error> {
-        // What is added first can be deleted whether it was there or not.
-        let mut script = String::new();
-        self.write_add(&mut script, member);
-        for element in self.elements(member) {
-            let _ = writeln!(script, "delete element inet {} {}", self.table, element.without_value());
-        }
-        let _ = writeln!(
-            script,
-            "flush chain inet {0} c-{1}\ndelete chain inet {0} c-{1}",
-            self.table, member.id
-        );
-        self.commit(&script)
+    /// Removes a container or a link; one that is not there is no error.
+    pub(crate) fn remove(&self, subnet: Subnet) -> Result<(), Error> {
+        self.change(subnet, |batch, known| {
+            let entry = known?;
+            let link = self.maker.name(entry.subnet);
+            batch.delete(EGRESS, &[Value::Link(&link)]);
+            batch.delete_chain(&chain(entry.subnet));
+            batch.delete(ADDRESSES, &[Value::Link(&link), Value::Address(entry.subnet.container().into())]);
+            if let Some(address) = entry.subnet.container6() {
+                batch.delete(ADDRESSES_6, &[Value::Link(&link), Value::Address(address.into())]);
+            }
+            entry.ports.iter().for_each(|port| delete_port(batch, entry.subnet, *port));
+            for (set, key) in throughs(entry.subnet, &entry.outs) {
+                batch.delete(set, &key);
+            }
+            None
+        })
     }
 
     /// Leads a port to a container.
     pub(crate) fn add_port(&self, subnet: Subnet, port: Port) -> Result<(), Error> {
-        self.commit(&format!("add element inet {} {}\n", self.table, inward(subnet, port).text()))
+        self.change(subnet, |batch, known| {
+            let mut entry = known?.clone();
+            add_port(batch, subnet, port);
+            entry.ports.push(port);
+            Some(entry)
+        })
     }
 
     /// Lets a container reach a destination.
-    pub(crate) fn add_out(&self, id: &str, subnet: Subnet, out: &Out) -> Result<(), Error> {
-        let mut script = String::new();
-        self.write_out(&mut script, id, out);
-        if let Some(element) = through(subnet, out) {
-            let _ = writeln!(script, "add element inet {} {}", self.table, element.text());
+    pub(crate) fn add_out(&self, subnet: Subnet, out: &Out) -> Result<(), Error> {
+        self.change(subnet, |batch, known| {
+            let mut entry = known?.clone();
+            self.write_outs(batch, &entry, known?, std::slice::from_ref(out));
+            entry.outs.push(out.clone());
+            Some(entry)
+        })
+    }
+
+    /// Makes the table anew if somebody has removed it: until then every container may do everything.
+    pub(crate) fn guard(&self) -> Result<(), Error> {
+        let mut state = lock(&self.state);
+        match state.socket.as_ref().map(|socket| socket.has_table(&self.table)) {
+            Some(Ok(true)) => Ok(()),
+            Some(Ok(false)) => {
+                tracing::error!(table = self.table, "somebody has removed the firewall; making it anew");
+                self.make(&mut state)
+            }
+            Some(Err(source)) => {
+                state.socket = None;
+                Err(Error::Firewall { object: "the table".to_owned(), source })
+            }
+            // Its first transaction has not been made.
+            None => Ok(()),
         }
-        self.commit(&script)
     }
 
     /// Removes the whole table.
     pub(crate) fn delete(&self) -> Result<(), Error> {
-        self.commit(&format!("add table inet {0}\ndelete table inet {0}\n", self.table))
+        let mut state = lock(&self.state);
+        let mut batch = Batch::new(&self.table);
+        batch.remove_table();
+        commit(&mut state.socket, batch).map_err(named)?;
+        *state = State::default();
+        Ok(())
     }
 
-    fn write_add(&self, script: &mut String, member: Member<'_>) {
-        let _ = writeln!(script, "add chain inet {} c-{}", self.table, member.id);
-        for element in self.elements(member) {
-            let _ = writeln!(script, "add element inet {} {}", self.table, element.text());
+    /// Makes the changes that `write` writes for what is known of a subnet, and keeps what it gives. Where the kernel's
+    /// table turns out to be another than ours, it is made anew as it should be.
+    fn change(
+        &self,
+        subnet: Subnet,
+        write: impl FnOnce(&mut Batch, Option<&Entry>) -> Option<Entry>,
+    ) -> Result<(), Error> {
+        let mut state = lock(&self.state);
+        let mut batch = Batch::new(&self.table);
+        let known = state.members.remove(&subnet.first());
+        let wanted = write(&mut batch, known.as_ref());
+        let refused = commit(&mut state.socket, batch).err();
+        state.members.extend(wanted.map(|entry| (subnet.first(), entry)));
+        let Some(refusal) = refused else { return Ok(()) };
+        let differs = matches!(refusal.source.raw_os_error(), Some(libc::ENOENT | libc::EEXIST));
+        let result = match differs || !refusal.certain {
+            true => {
+                let error = named(refusal);
+                tracing::error!(error = error.chain(), "somebody has changed the firewall; making it anew");
+                self.make(&mut state)
+            }
+            false => Err(named(refusal)),
+        };
+        result.inspect_err(|_| {
+            state.members.remove(&subnet.first());
+            state.members.extend(known.map(|entry| (subnet.first(), entry)));
+        })
+    }
+
+    /// Makes the table anew.
+    fn make(&self, state: &mut State) -> Result<(), Error> {
+        let mut batch = Batch::new(&self.table);
+        self.policy.write(&mut batch);
+        state.members.values().for_each(|entry| self.write_all(&mut batch, entry));
+        commit(&mut state.socket, batch).map_err(named)
+    }
+
+    fn write_all(&self, batch: &mut Batch, entry: &Entry) {
+        let (link, chain) = (self.maker.name(entry.subnet), chain(entry.subnet));
+        batch.add_chain(&chain);
+        batch.add(ADDRESSES, &[Value::Link(&link), Value::Address(entry.subnet.container().into())], &[]);
+        if let Some(address) = entry.subnet.container6() {
+            batch.add(ADDRESSES_6, &[Value::Link(&link), Value::Address(address.into())], &[]);
         }
-        for out in member.outs {
-            self.write_out(script, member.id, out);
+        batch.add(EGRESS, &[Value::Link(&link)], &[Value::Jump(&chain)]);
+        entry.ports.iter().for_each(|port| add_port(batch, entry.subnet, *port));
+        let none = Entry { outs: Vec::new(), ..entry.clone() };
+        self.write_outs(batch, entry, &none, &entry.outs);
+    }
+
+    /// Writes destinations, of which those of `known` are there.
+    fn write_outs(&self, batch: &mut Batch, entry: &Entry, known: &Entry, outs: &[Out]) {
+        let new: Vec<Out> = outs.iter().filter(|out| !known.outs.contains(out)).cloned().collect();
+        for rule in new.iter().flat_map(|out| out.rules(&entry.id)) {
+            batch.add_rule(&chain(entry.subnet), &rule);
         }
-    }
-
-    fn write_out(&self, script: &mut String, id: &str, out: &Out) {
-        for rule in out.rules() {
-            let _ = writeln!(script, "add rule inet {} c-{id} {rule}", self.table);
-        }
-    }
-
-    fn elements(&self, member: Member<'_>) -> Vec<Element> {
-        let (link, address) = (self.maker.name(member.subnet), member.subnet.container());
-        let mut all = vec![
-            Element { set: "links", key: format!("\"{link}\""), value: None },
-            Element { set: "addresses", key: format!("\"{link}\" . {address}"), value: None },
-            Element { set: "egress", key: address.to_string(), value: Some(format!("jump c-{}", member.id)) },
-        ];
-        all.extend(member.ports.iter().map(|port| inward(member.subnet, *port)));
-        all.extend(member.outs.iter().filter_map(|out| through(member.subnet, out)));
-        // Two rules may name one port, and what is deleted twice is an error.
-        all.sort();
-        all.dedup();
-        all
-    }
-
-    fn commit(&self, script: &str) -> Result<(), Error> {
-        let _turn = lock(&self.turn);
-        let failed = |output: String| Error::Program { program: "nft", output };
-        let start =
-            |error| Error::io("start nft (Debian package nftables)", std::path::Path::new("nft"))(error);
-        let mut nft = Command::new("nft")
-            .args(["-f", "-"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(start)?;
-        // When it ends early, what it says about that is the better message.
-        let written = nft.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(script.as_bytes()));
-        let output = nft.wait_with_output().map_err(start)?;
-        match (output.status.success(), written) {
-            (true, Ok(())) => Ok(()),
-            (true, Err(error)) => Err(failed(error.to_string())),
-            (false, _) => Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
+        let there = throughs(entry.subnet, &known.outs);
+        for (set, key) in throughs(entry.subnet, &new) {
+            // Two destinations may name one port.
+            if !there.iter().any(|(_, known)| *known == key) {
+                batch.add(set, &key, &[]);
+            }
         }
     }
 }
 
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Element {
-    set: &'static str,
-    key: String,
-    value: Option<String>,
-}
-
-impl Element {
-    fn text(&self) -> String {
-        let value = self.value.as_ref().map_or(String::new(), |value| format!(" : {value}"));
-        format!("{} {{ {}{value} }}", self.set, self.key)
-    }
-
-    fn without_value(&self) -> String {
-        format!("{} {{ {} }}", self.set, self.key)
+impl Entry {
+    fn of(member: Member<'_>) -> Self {
+        let (ports, outs) = (member.ports.to_vec(), member.outs.to_vec());
+        Entry { id: member.id.to_owned(), subnet: member.subnet, ports, outs }
     }
 }
 
-fn inward(subnet: Subnet, port: Port) -> Element {
-    let value = format!("{} . {}", subnet.container(), port.container);
-    Element { set: "inward", key: port.host.to_string(), value: Some(value) }
+/// A container's own chain. Like its link, it is named after its address.
+fn chain(subnet: Subnet) -> String {
+    format!("c-{:08x}", u32::from(subnet.first()))
+}
+
+fn add_port(batch: &mut Batch, subnet: Subnet, port: Port) {
+    let to = |address: IpAddr| [Value::Address(address), Value::Port(port.container)];
+    batch.add(INWARD, &[Value::Port(port.host)], &to(subnet.container().into()));
+    if let Some(address) = subnet.container6() {
+        batch.add(INWARD_6, &[Value::Port(port.host)], &to(address.into()));
+    }
+}
+
+fn delete_port(batch: &mut Batch, subnet: Subnet, port: Port) {
+    batch.delete(INWARD, &[Value::Port(port.host)]);
+    if subnet.container6().is_some() {
+        batch.delete(INWARD_6, &[Value::Port(port.host)]);
+    }
 }
 
 /// What lets a container reach a port of the host that leads into a neighbour: only a rule that names this one address
 /// and this one port does. A wider one never opens neighbours.
-fn through(subnet: Subnet, out: &Out) -> Option<Element> {
-    let (address, port) = out.endpoint()?;
-    Some(Element { set: "through", key: format!("{} . {address} . {port}", subnet.container()), value: None })
+fn throughs(subnet: Subnet, outs: &[Out]) -> Vec<(super::nft::Set, [Value<'static>; 3])> {
+    let mut all: Vec<(super::nft::Set, [Value<'static>; 3])> = Vec::new();
+    for (address, port) in outs.iter().filter_map(Out::endpoint) {
+        let (set, own) = match address {
+            IpAddr::V4(_) => (THROUGH, Some(IpAddr::V4(subnet.container()))),
+            IpAddr::V6(_) => (THROUGH_6, subnet.container6().map(IpAddr::V6)),
+        };
+        let Some(own) = own else { continue };
+        let key = [Value::Address(own), Value::Address(address), Value::Port(port)];
+        if !all.iter().any(|(_, known)| *known == key) {
+            all.push((set, key));
+        }
+    }
+    all
 }
 
-/// The constant part of the table.
-fn base(config: &Config, pool: PoolNet, resolvers: &[Ipv4Addr], table: &str) -> String {
-    let network = &config.network;
-    let elements = |all: Vec<String>| match all.is_empty() {
-        true => String::new(),
-        false => format!("elements = {{ {} }}", all.join(", ")),
+/// Sends a batch. The socket is opened when there is none, and given up when what it said is not certain.
+fn commit(socket: &mut Option<Socket>, batch: Batch) -> Result<(), Refusal> {
+    if batch.is_empty() {
+        return Ok(());
+    }
+    let open = |source| Refusal { object: Some("its socket".to_owned()), source, certain: true };
+    let used = match socket.take() {
+        Some(used) => used,
+        None => Socket::open().map_err(open)?,
     };
-    // Written out again from their parsed form: nothing of the configuration's text gets into the script.
-    let net = |text: &String| text.parse::<Ipv4Net>().ok().map(|net| net.to_string());
-    let denied = network.deny_networks.iter().filter_map(net);
-    let denied = elements(std::iter::once(NEVER.to_owned()).chain(denied).collect());
-    let allowed = elements(network.allow_networks.iter().filter_map(net).collect());
-    let resolvers = elements(resolvers.iter().map(Ipv4Addr::to_string).collect());
-    let host = if network.allow_host_access { "accept" } else { "reject with icmpx type admin-prohibited" };
-    let pool = pool.net();
-    format!(
-        r#"table inet {table} {{
-  set links {{ type ifname; }}
-  set addresses {{ type ifname . ipv4_addr; }}
-  set denied {{ type ipv4_addr; flags interval; auto-merge; {denied} }}
-  set allowed {{ type ipv4_addr; flags interval; auto-merge; {allowed} }}
-  set resolvers {{ type ipv4_addr; {resolvers} }}
-  set through {{ type ipv4_addr . ipv4_addr . inet_service; }}
-  map egress {{ type ipv4_addr : verdict; }}
-  map inward {{ type inet_service : ipv4_addr . inet_service; }}
+    let result = used.commit(batch);
+    if result.as_ref().err().is_none_or(|refusal| refusal.object.is_some()) {
+        *socket = Some(used);
+    }
+    result
+}
 
-  # Nobody speaks under another's address.
-  chain spoof {{
-    type filter hook prerouting priority raw; policy accept;
-    iifname != @links accept
-    meta nfproto ipv6 drop
-    iifname . ip saddr != @addresses drop
-  }}
-
-  # Container to host.
-  chain input {{
-    type filter hook input priority filter; policy accept;
-    iifname != @links accept
-    ct state established,related accept
-    ip daddr @resolvers meta l4proto {{ tcp, udp }} th dport 53 accept
-    {host}
-  }}
-
-  # Container to anywhere else. The order is the policy: what is denied stays denied whatever is allowed later, and
-  # neighbours are reached through `allowed` alone, and by a port of the host that leads to them where `through` has it:
-  # there the destination is the neighbour's already, and the original one says what the container asked for.
-  chain forward {{
-    type filter hook forward priority filter; policy accept;
-    iifname @links jump outward
-  }}
-  chain outward {{
-    ct state established,related accept
-    ip daddr @denied reject with icmpx type admin-prohibited
-    ct original ip daddr @denied reject with icmpx type admin-prohibited
-    ip daddr @resolvers meta l4proto {{ tcp, udp }} th dport 53 accept
-    ip daddr @allowed accept
-    oifname @links meta l4proto tcp ct status dnat ip saddr . ct original ip daddr . ct original proto-dst @through accept
-    oifname @links reject with icmpx type admin-prohibited
-    ip saddr vmap @egress
-    reject with icmpx type admin-prohibited
-  }}
-
-  # Ports of the host that lead into containers, for packets from outside and from the host itself.
-  chain prerouting {{
-    type nat hook prerouting priority -100; policy accept;
-    fib daddr type local dnat ip to tcp dport map @inward
-  }}
-  chain output {{
-    type nat hook output priority -100; policy accept;
-    fib daddr type local dnat ip to tcp dport map @inward
-  }}
-  chain postrouting {{
-    type nat hook postrouting priority 100; policy accept;
-    ip saddr {pool} oifname != @links masquerade
-  }}
-}}
-"#
-    )
+fn named(refusal: Refusal) -> Error {
+    let object = refusal.object.unwrap_or_else(|| "the whole change".to_owned());
+    let source = match refusal.source.raw_os_error() {
+        // What an absent module looks like.
+        Some(libc::ENOENT | libc::EOPNOTSUPP | libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT) => {
+            io::Error::other(format!(
+                "{}; the kernel needs CONFIG_NF_TABLES_INET with nft_ct, nft_fib, nft_nat, nft_masq, nft_reject and nft_log",
+                refusal.source
+            ))
+        }
+        _ => refusal.source,
+    };
+    Error::Firewall { object, source }
 }

@@ -3,6 +3,7 @@
 //! A namespace is used once. When its container is gone, the kernel takes namespace and links apart on its own time, so
 //! nobody waits for that; a number is given out again when its link is gone and it has rested.
 
+use super::firewall::Firewall;
 use super::link::{self, LinkMaker};
 use super::netlink::Netlink;
 use super::{PoolNet, Subnet};
@@ -50,6 +51,7 @@ pub(crate) struct Ready {
 pub(crate) struct Links {
     maker: LinkMaker,
     net: PoolNet,
+    firewall: Arc<Firewall>,
     /// How many are kept ready.
     size: usize,
     state: Mutex<State>,
@@ -83,7 +85,13 @@ enum Step {
 
 impl Links {
     /// A pool that makes nothing ready until [`Links::start`].
-    pub(crate) fn new(maker: LinkMaker, net: PoolNet, size: usize, rest: Duration) -> Arc<Self> {
+    pub(crate) fn new(
+        maker: LinkMaker,
+        net: PoolNet,
+        firewall: Arc<Firewall>,
+        size: usize,
+        rest: Duration,
+    ) -> Arc<Self> {
         let state = State {
             numbers: Resting::new(Pool::new(net.count()), rest),
             ready: VecDeque::new(),
@@ -96,6 +104,7 @@ impl Links {
         Arc::new(Links {
             maker,
             net,
+            firewall,
             size,
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -142,8 +151,11 @@ impl Links {
                 Reserved::Number(number) => number,
             },
         };
-        let subnet = Some(self.net.subnet(number));
-        let made = self.maker.make(subnet).map(|namespace| Ready { subnet, namespace });
+        let subnet = self.net.subnet(number);
+        let made = self.maker.make(Some(subnet)).and_then(|namespace| {
+            self.firewall.prepare(subnet)?;
+            Ok(Ready { subnet: Some(subnet), namespace })
+        });
         made.inspect_err(|_| self.release_number(number))
     }
 
@@ -249,10 +261,16 @@ impl Links {
     pub(crate) fn end(&self) {
         let mut state = lock(&self.state);
         state.ending = true;
-        let ready: Vec<u32> = state.ready.drain(..).map(|(number, _)| number).collect();
+        let ready: Vec<(u32, Ready)> = state.ready.drain(..).collect();
         state.bare.clear();
-        state.dying.extend(ready.into_iter().map(|number| (number, Instant::now())));
+        state.dying.extend(ready.iter().map(|(number, _)| (*number, Instant::now())));
         drop(state);
+        for subnet in ready.iter().filter_map(|(_, ready)| ready.subnet) {
+            if let Err(error) = self.firewall.remove(subnet) {
+                tracing::warn!(error = error.chain(), "a link that was ready is left in the firewall");
+            }
+        }
+        drop(ready);
         self.changed.notify_all();
         if let Some(thread) = lock(&self.thread).take() {
             let _ = thread.join();
@@ -267,19 +285,23 @@ impl Links {
                     Ok(namespace) => self.keep(None, Ready { subnet: None, namespace }),
                     Err(error) => self.pause(self.maker.failed(None)(error)),
                 },
-                Step::Make(number) => {
-                    let subnet = Some(self.net.subnet(number));
-                    match self.maker.make_here(&mut host, subnet) {
-                        Ok(namespace) => self.keep(Some(number), Ready { subnet, namespace }),
-                        Err(error) => {
-                            self.release_number(number);
-                            self.pause(self.maker.failed(subnet)(error));
-                        }
+                Step::Make(number) => match self.make(&mut host, self.net.subnet(number)) {
+                    Ok(ready) => self.keep(Some(number), ready),
+                    Err(error) => {
+                        self.release_number(number);
+                        self.pause(error);
                     }
-                }
+                },
                 Step::Look(dying) => self.look(&mut host, &dying),
             }
         }
+    }
+
+    fn make(&self, host: &mut Netlink, subnet: Subnet) -> Result<Ready, Error> {
+        let made = self.maker.make_here(host, Some(subnet));
+        let namespace = made.map_err(self.maker.failed(Some(subnet)))?;
+        self.firewall.prepare(subnet)?;
+        Ok(Ready { subnet: Some(subnet), namespace })
     }
 
     /// Waits until there is something to do.
@@ -320,7 +342,15 @@ impl Links {
         let mut state = lock(&self.state);
         match number {
             // Nobody shall have it any more.
-            _ if state.ending => state.dying.extend(number.map(|number| (number, Instant::now()))),
+            _ if state.ending => {
+                state.dying.extend(number.map(|number| (number, Instant::now())));
+                drop(state);
+                let removed = ready.subnet.map_or(Ok(()), |subnet| self.firewall.remove(subnet));
+                if let Err(error) = removed {
+                    tracing::warn!(error = error.chain(), "a link that was ready is left in the firewall");
+                }
+                return;
+            }
             Some(number) => state.ready.push_back((number, ready)),
             None => state.bare.push_back(ready),
         }

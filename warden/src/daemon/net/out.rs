@@ -1,16 +1,18 @@
 //! A destination that a container may reach: from the request to the rule.
 
-use super::Ipv4Net;
+use super::nft::{Field, NEW, Rule, Test};
+use super::policy::{TCP, UDP};
+use super::subnet::Addresses;
 use crate::daemon::Error;
 use cupola_protocol::warden::{NetOutRequest, Protocol};
 use serde::{Deserialize, Serialize};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// A destination that a container may reach.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Out {
-    /// `any`, a network `a.b.c.d/n`, or a range `first-last`: checked, in the firewall's words.
-    to: Option<String>,
+    /// Any address when missing.
+    to: Option<Addresses>,
     /// `first-last`.
     ports: Option<(u16, u16)>,
     protocol: OutProtocol,
@@ -31,14 +33,20 @@ impl Out {
     /// Checks a request.
     pub(crate) fn of(request: &NetOutRequest) -> Result<Self, Error> {
         let invalid = |why: String| Err(Error::Invalid(why));
-        if request.network.is_none() && request.port.is_none() && request.port_range.is_none() {
+        let network = request.network.as_deref().filter(|text| !text.is_empty());
+        let port_range = request.port_range.as_deref().filter(|text| !text.is_empty());
+        if network.is_none() && request.port.is_none() && port_range.is_none() {
             return invalid("specify network and/or port and/or port_range".to_owned());
         }
-        let to = match request.network.as_deref() {
-            None | Some("") => None,
-            Some(text) => Some(destination(text)?),
+        let to = match network {
+            None => None,
+            Some(text) => {
+                let addresses = text.parse::<Addresses>();
+                let named = |why| Error::Invalid(format!("network {text:?} {why}"));
+                Some(addresses.map_err(named)?)
+            }
         };
-        let ports = match (&request.port_range, request.port) {
+        let ports = match (port_range, request.port) {
             (Some(text), _) => {
                 let range = text.split_once(':').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
                 let Some((first, last)) = range else {
@@ -74,55 +82,80 @@ impl Out {
     }
 
     /// The one address and the one TCP port that this names, if it names no more.
-    pub(crate) fn endpoint(&self) -> Option<(Ipv4Addr, u16)> {
+    pub(crate) fn endpoint(&self) -> Option<(IpAddr, u16)> {
         let tcp = matches!(self.protocol, OutProtocol::Tcp | OutProtocol::All);
         let (first, last) = self.ports.filter(|_| tcp)?;
-        let address = self.to.as_deref()?;
-        let address = address.strip_suffix("/32").unwrap_or(address).parse().ok()?;
+        let address = self.to?.single()?;
         (first == last).then_some((address, first))
     }
 
-    /// The rules in nft's language, without the chain's name.
-    pub(crate) fn rules(&self) -> Vec<String> {
-        let to = self.to.as_ref().map_or(String::new(), |to| format!("ip daddr {to} "));
-        let ports = |protocol: &str| match self.ports {
-            Some((first, last)) => format!("{to}{protocol} dport {first}-{last} "),
-            None => format!("{to}meta l4proto {protocol} "),
+    /// The rules that accept it. `id` is the container's, for the log.
+    pub(super) fn rules(&self, id: &str) -> Vec<Rule> {
+        let tcp = || self.with_ports(TCP);
+        let logged = self.log.then(|| tcp().state(NEW).log(&format!("cupola-out {id} ")));
+        let plain = match self.protocol {
+            OutProtocol::Tcp => vec![tcp()],
+            OutProtocol::Udp => return vec![self.with_ports(UDP).accept()],
+            OutProtocol::Icmp { r#type, code } => return self.icmp(r#type, code),
+            OutProtocol::All if self.ports.is_some() => vec![tcp(), self.with_ports(UDP)],
+            OutProtocol::All => vec![self.to()],
         };
-        let log = |rule: &str| format!("{rule}ct state new log prefix \"cupola-out \" ");
-        match self.protocol {
-            OutProtocol::Tcp if self.log => vec![log(&ports("tcp")), format!("{}accept", ports("tcp"))],
-            OutProtocol::Tcp => vec![format!("{}accept", ports("tcp"))],
-            OutProtocol::Udp => vec![format!("{}accept", ports("udp"))],
-            OutProtocol::Icmp { r#type, code } => {
-                let part = |name: &str, value: Option<u8>| {
-                    value.map_or(String::new(), |v| format!("icmp {name} {v} "))
-                };
-                vec![format!("{to}meta l4proto icmp {}{}accept", part("type", r#type), part("code", code))]
-            }
-            OutProtocol::All if self.ports.is_some() => {
-                let tcp = self.log.then(|| log(&ports("tcp")));
-                tcp.into_iter().chain(["tcp", "udp"].map(|each| format!("{}accept", ports(each)))).collect()
-            }
-            OutProtocol::All => {
-                let tcp = self.log.then(|| log(&ports("tcp")));
-                tcp.into_iter().chain([format!("{to}accept")]).collect()
-            }
+        logged.into_iter().chain(plain.into_iter().map(Rule::accept)).collect()
+    }
+
+    /// Goes on with packets to the destination's addresses.
+    fn to(&self) -> Rule {
+        let rule = Rule::new();
+        let Some(addresses) = self.to else { return rule };
+        let (first, last) = addresses.ends();
+        let rule = rule.family_of(first);
+        let field = if first.is_ipv4() { Field::Destination4 } else { Field::Destination6 };
+        match addresses.network() {
+            _ if first == last => rule.when(field, Test::Is, &octets(first)),
+            Some((mask, base)) => rule.within(field, &mask, &base),
+            None => rule.when(field, Test::From, &octets(first)).when(field, Test::To, &octets(last)),
         }
+    }
+
+    fn with_ports(&self, protocol: u8) -> Rule {
+        let rule = self.to().when(Field::Protocol, Test::Is, &[protocol]);
+        match self.ports {
+            None => rule,
+            Some((first, last)) if first == last => rule.when(Field::Port, Test::Is, &first.to_be_bytes()),
+            Some((first, last)) => rule.when(Field::Port, Test::From, &first.to_be_bytes()).when(
+                Field::Port,
+                Test::To,
+                &last.to_be_bytes(),
+            ),
+        }
+    }
+
+    /// Types and codes are those of the destination's family; where any address is meant, of ICMP, and of ICMPv6 only when
+    /// any type is.
+    fn icmp(&self, kind: Option<u8>, code: Option<u8>) -> Vec<Rule> {
+        let (four, six) = match self.to.map(|addresses| addresses.ends().0.is_ipv4()) {
+            Some(four) => (four, !four),
+            None => (true, kind.is_none() && code.is_none()),
+        };
+        let rule = |family: Rule, protocol: i32| {
+            let mut rule = family.merge(self.to()).when(Field::Protocol, Test::Is, &[protocol as u8]);
+            for (field, value) in [(Field::IcmpType, kind), (Field::IcmpCode, code)] {
+                if let Some(value) = value {
+                    rule = rule.when(field, Test::Is, &[value]);
+                }
+            }
+            rule.accept()
+        };
+        let four = four.then(|| rule(Rule::new().v4(), libc::IPPROTO_ICMP));
+        let six = six.then(|| rule(Rule::new().v6(), libc::IPPROTO_ICMPV6));
+        four.into_iter().chain(six).collect()
     }
 }
 
-fn destination(text: &str) -> Result<String, Error> {
-    let invalid = |why: String| Error::Invalid(format!("network {text:?} {why}"));
-    match text.split_once('-') {
-        None => Ok(text.parse::<Ipv4Net>().map_err(invalid)?.to_string()),
-        Some((first, last)) => {
-            let address = |text: &str| text.trim().parse::<Ipv4Addr>().ok();
-            match (address(first), address(last)) {
-                (Some(first), Some(last)) if first <= last => Ok(format!("{first}-{last}")),
-                _ => Err(invalid("is not a range `first-last` of IPv4 addresses in order".to_owned())),
-            }
-        }
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
     }
 }
 
@@ -141,18 +174,18 @@ fn icmp(value: Option<i32>) -> Result<Option<u8>, Error> {
 mod tests {
     use super::*;
 
-    fn rules(request: NetOutRequest) -> Vec<String> {
-        Out::of(&request).unwrap().rules()
+    fn rules(request: NetOutRequest) -> Vec<Rule> {
+        Out::of(&request).unwrap().rules("id")
     }
 
     #[test]
     fn requests_become_rules() {
         let to = || NetOutRequest { network: Some("10.1.2.3/8".into()), ..Default::default() };
-        assert_eq!(rules(to()), ["ip daddr 10.0.0.0/8 meta l4proto tcp accept"]);
-        assert_eq!(
-            rules(NetOutRequest { port: Some(80), ..to() }),
-            ["ip daddr 10.0.0.0/8 tcp dport 80-80 accept"]
-        );
+        let ten = || Rule::new().v4().within(Field::Destination4, &[255, 0, 0, 0], &[10, 0, 0, 0]);
+        let tcp = |rule: Rule| rule.when(Field::Protocol, Test::Is, &[6]);
+        assert_eq!(rules(to()), [tcp(ten()).accept()]);
+        let port = |rule: Rule| rule.when(Field::Port, Test::Is, &[0, 80]);
+        assert_eq!(rules(NetOutRequest { port: Some(80), ..to() }), [port(tcp(ten())).accept()]);
         let range = NetOutRequest {
             network: Some("1.1.1.1-1.1.1.9".into()),
             port: Some(1),
@@ -160,16 +193,42 @@ mod tests {
             protocol: Some(Protocol::All.into()),
             ..Default::default()
         };
-        let expected = ["tcp", "udp"].map(|name| format!("ip daddr 1.1.1.1-1.1.1.9 {name} dport 5-6 accept"));
+        let expected = [6, 17].map(|protocol| {
+            let rule = Rule::new().v4().when(Field::Destination4, Test::From, &[1, 1, 1, 1]);
+            let rule = rule.when(Field::Destination4, Test::To, &[1, 1, 1, 9]);
+            let rule = rule.when(Field::Protocol, Test::Is, &[protocol]);
+            rule.when(Field::Port, Test::From, &[0, 5]).when(Field::Port, Test::To, &[0, 6]).accept()
+        });
         assert_eq!(rules(range), expected);
-        let ping = NetOutRequest {
+        let log = tcp(ten()).state(NEW).log("cupola-out id ");
+        assert_eq!(rules(NetOutRequest { log: Some(true), ..to() }), [log, tcp(ten()).accept()]);
+        assert_eq!(
+            rules(NetOutRequest { port: Some(80), ..Default::default() }),
+            [port(tcp(Rule::new())).accept()]
+        );
+    }
+
+    #[test]
+    fn icmp_is_of_the_destinations_family() {
+        let ping = |network: Option<&str>, kind: i32| NetOutRequest {
+            network: network.map(str::to_owned),
+            port: network.is_none().then_some(1),
             protocol: Some(Protocol::Icmp.into()),
-            icmp_type: Some(8),
+            icmp_type: Some(kind),
             icmp_code: Some(-1),
-            ..to()
+            ..Default::default()
         };
-        assert_eq!(rules(ping), ["ip daddr 10.0.0.0/8 meta l4proto icmp icmp type 8 accept"]);
-        assert_eq!(rules(NetOutRequest { log: Some(true), ..to() }).len(), 2);
+        let four = Rule::new().v4().v4().when(Field::Destination4, Test::Is, &[1, 1, 1, 1]);
+        let four = four.when(Field::Protocol, Test::Is, &[1]).when(Field::IcmpType, Test::Is, &[8]);
+        assert_eq!(rules(ping(Some("1.1.1.1"), 8)), [four.accept()]);
+        let six = Rule::new().v6().v6().when(
+            Field::Destination6,
+            Test::Is,
+            &std::net::Ipv6Addr::LOCALHOST.octets(),
+        );
+        assert_eq!(rules(ping(Some("::1"), -1)), [six.when(Field::Protocol, Test::Is, &[58]).accept()]);
+        assert_eq!(rules(ping(None, -1)).len(), 2, "any type of both");
+        assert_eq!(rules(ping(None, 8)).len(), 1, "a type of ICMP");
     }
 
     #[test]
@@ -183,7 +242,7 @@ mod tests {
             };
             Out::of(&request).unwrap().endpoint()
         };
-        let address = Ipv4Addr::new(192, 0, 2, 7);
+        let address = IpAddr::from([192, 0, 2, 7]);
         assert_eq!(out("192.0.2.7", "80:80", Protocol::Tcp), Some((address, 80)));
         assert_eq!(out("192.0.2.7/32", "80:80", Protocol::All), Some((address, 80)));
         assert_eq!(out("192.0.2.7", "80:81", Protocol::Tcp), None);
@@ -198,7 +257,9 @@ mod tests {
     fn what_is_no_destination_is_refused() {
         let refused = |request| Out::of(&request).unwrap_err().to_string();
         let port_range = |text: &str| NetOutRequest { port_range: Some(text.into()), ..Default::default() };
-        assert!(refused(NetOutRequest::default()).contains("specify"));
+        let empty = Some(String::new());
+        let empty = NetOutRequest { network: empty.clone(), port_range: empty, ..Default::default() };
+        assert!(refused(NetOutRequest::default()).contains("specify") && refused(empty).contains("specify"));
         assert!(refused(port_range("9:8")).contains("9:8"));
         assert!(refused(port_range("a; flush ruleset")).contains("port_range"));
         assert!(
@@ -207,7 +268,7 @@ mod tests {
         );
         assert!(
             refused(NetOutRequest { network: Some("2.2.2.2-1.1.1.1".into()), ..Default::default() })
-                .contains("range")
+                .contains("below its first")
         );
         assert!(refused(NetOutRequest { port: Some(70_000), ..Default::default() }).contains("70000"));
         assert!(

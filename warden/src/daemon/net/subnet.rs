@@ -1,5 +1,6 @@
 //! Networks and addresses as values.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -15,6 +16,18 @@ impl Ipv4Net {
     /// Whether an address is in it.
     pub(crate) fn contains(self, address: Ipv4Addr) -> bool {
         u32::from(address) & mask(self.prefix) == self.base
+    }
+}
+
+impl Ipv4Net {
+    /// Its first address.
+    pub(super) fn base(self) -> [u8; 4] {
+        self.base.to_be_bytes()
+    }
+
+    /// The bits that all its addresses share.
+    pub(super) fn mask(self) -> [u8; 4] {
+        mask(self.prefix).to_be_bytes()
     }
 }
 
@@ -43,7 +56,8 @@ fn mask(prefix: u8) -> u32 {
 
 /// Addresses from the first to the last, all of one family: what a network, a single address and a range have in
 /// common.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub(crate) enum Addresses {
     /// IPv4.
     V4(Ipv4Addr, Ipv4Addr),
@@ -52,19 +66,37 @@ pub(crate) enum Addresses {
 }
 
 impl Addresses {
-    /// One address.
-    pub(crate) fn one(address: IpAddr) -> Self {
-        match address {
-            IpAddr::V4(address) => Addresses::V4(address, address),
-            IpAddr::V6(address) => Addresses::V6(address, address),
-        }
-    }
-
     /// The only address, if there is no more than one.
     pub(crate) fn single(self) -> Option<IpAddr> {
         match self {
             Addresses::V4(first, last) => (first == last).then_some(IpAddr::V4(first)),
             Addresses::V6(first, last) => (first == last).then_some(IpAddr::V6(first)),
+        }
+    }
+
+    /// Mask and first address, when they are one network.
+    pub(crate) fn network(self) -> Option<(Vec<u8>, Vec<u8>)> {
+        match self {
+            Addresses::V4(first, last) => {
+                let (first, last) = (u32::from(first), u32::from(last));
+                let mask = !(first ^ last);
+                let whole = mask.leading_ones() + mask.trailing_zeros() == u32::BITS && first & !mask == 0;
+                whole.then(|| (mask.to_be_bytes().to_vec(), first.to_be_bytes().to_vec()))
+            }
+            Addresses::V6(first, last) => {
+                let (first, last) = (u128::from(first), u128::from(last));
+                let mask = !(first ^ last);
+                let whole = mask.leading_ones() + mask.trailing_zeros() == u128::BITS && first & !mask == 0;
+                whole.then(|| (mask.to_be_bytes().to_vec(), first.to_be_bytes().to_vec()))
+            }
+        }
+    }
+
+    /// Its first and its last address.
+    pub(crate) fn ends(self) -> (IpAddr, IpAddr) {
+        match self {
+            Addresses::V4(first, last) => (first.into(), last.into()),
+            Addresses::V6(first, last) => (first.into(), last.into()),
         }
     }
 
@@ -106,6 +138,20 @@ impl FromStr for Addresses {
             }
             _ => Err("is a range of two families of addresses".to_owned()),
         }
+    }
+}
+
+impl TryFrom<String> for Addresses {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Addresses> for String {
+    fn from(addresses: Addresses) -> Self {
+        addresses.to_string()
     }
 }
 
@@ -315,6 +361,12 @@ mod tests {
             assert!(read(text).is_err(), "{text}");
         }
         let some: Addresses = "fd00::/64".parse().unwrap();
+        let network = |text: &str| text.parse::<Addresses>().unwrap().network();
+        assert_eq!(network("10.0.0.0/8"), Some((vec![255, 0, 0, 0], vec![10, 0, 0, 0])));
+        assert_eq!(network("10.0.0.0-10.0.0.2"), None);
+        assert_eq!(network("10.0.0.1-10.0.0.2"), None);
+        assert_eq!(network("0.0.0.0/0"), Some((vec![0; 4], vec![0; 4])));
+        assert_eq!(network("10.0.0.1").unwrap().0, [255; 4]);
         assert!(some.contains("fd00::7".parse().unwrap()) && !some.contains("10.0.0.1".parse().unwrap()));
     }
 }

@@ -144,18 +144,12 @@ impl Batch {
     /// Ends the batch: the bytes to send, and what each message is about.
     pub(super) fn finish(mut self) -> (Vec<u8>, Vec<String>) {
         // The last change is acknowledged: then all of them have been.
-        if let Some(flags) = self.bytes.get_mut(self.last + 6..self.last + 8) {
-            flags.copy_from_slice(&(NLM_F_REQUEST | NLM_F_ACK | self.flags()).to_ne_bytes());
+        if let Some(flags) = self.bytes.get_mut(self.last + 6..).and_then(|rest| rest.first_chunk_mut()) {
+            *flags = (u16::from_ne_bytes(*flags) | NLM_F_ACK).to_ne_bytes();
         }
         let number = self.objects.len() as u32 + 1;
         self.frame(BATCH_END, number);
         (self.bytes, self.objects)
-    }
-
-    /// Flags of the last message.
-    fn flags(&self) -> u16 {
-        let flags = self.bytes.get(self.last + 6..).and_then(|rest| rest.first_chunk());
-        flags.map_or(0, |flags| u16::from_ne_bytes(*flags))
     }
 
     fn chain(&mut self, kind: u16, flags: u16, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
@@ -205,6 +199,15 @@ impl Batch {
         self.bytes.extend_from_slice(body);
         self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
     }
+}
+
+/// The question for a table of a name, which is answered and acknowledged.
+pub(super) fn ask(table: &str) -> Vec<u8> {
+    let mut batch = Batch::new(table);
+    batch.bytes.clear();
+    let name = text(table);
+    batch.message(MSG_GETTABLE, NLM_F_ACK, String::new(), |out| attribute(out, TABLE_NAME, &name));
+    batch.bytes
 }
 
 /// A key for an error's text.

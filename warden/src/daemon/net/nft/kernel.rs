@@ -7,6 +7,7 @@ pub(super) const BATCH_BEGIN: u16 = 0x10;
 pub(super) const BATCH_END: u16 = 0x11;
 
 pub(super) const MSG_NEWTABLE: u16 = 0;
+pub(super) const MSG_GETTABLE: u16 = 1;
 pub(super) const MSG_DELTABLE: u16 = 2;
 pub(super) const MSG_NEWCHAIN: u16 = 3;
 pub(super) const MSG_DELCHAIN: u16 = 5;

@@ -94,6 +94,12 @@ impl Rule {
         self.load(field, 0).compare(op, value)
     }
 
+    /// This rule, and then another.
+    pub(in super::super) fn merge(mut self, then: Rule) -> Self {
+        self.0.extend(then.0);
+        self
+    }
+
     /// Goes on with packets of an address's family.
     pub(in super::super) fn family_of(self, address: IpAddr) -> Self {
         let family = if address.is_ipv4() { NFPROTO_IPV4 } else { NFPROTO_IPV6 };

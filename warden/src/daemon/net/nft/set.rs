@@ -140,8 +140,10 @@ impl Set {
             }
         }
         attribute(out, SET_ID, &id.to_be_bytes());
-        // For the nft program: keys are in network byte order (NFTNL_UDATA_SET_KEYBYTEORDER is 0, BYTEORDER_BIG_ENDIAN 2).
-        attribute(out, SET_USERDATA, &[0, 4, 2, 0, 0, 0]);
+        // For the nft program, the order of a key's bytes (NFTNL_UDATA_SET_KEYBYTEORDER is 0): the host's (1) of text, the
+        // network's (2) of anything else.
+        let order = if self.keys == [Key::Link] { 1 } else { 2 };
+        attribute(out, SET_USERDATA, &[0, 4, order, 0, 0, 0]);
     }
 }
 
@@ -236,7 +238,8 @@ mod tests {
     #[test]
     fn ranges_that_overlap_or_touch_become_one() {
         let read = |list: &[&str]| list.iter().map(|text| text.parse().unwrap()).collect::<Vec<Addresses>>();
-        let merged = merge(read(&["10.0.1.0/24", "10.0.0.0/24", "10.0.0.7", "10.9.0.0/16", "255.255.255.0/24"]));
+        let merged =
+            merge(read(&["10.0.1.0/24", "10.0.0.0/24", "10.0.0.7", "10.9.0.0/16", "255.255.255.0/24"]));
         assert_eq!(merged, read(&["10.0.0.0-10.0.1.255", "10.9.0.0/16", "255.255.255.0/24"]));
         assert_eq!(merge(read(&["0.0.0.0/0", "1.1.1.1"])), read(&["0.0.0.0/0"]));
         let six = merge(read(&["fe80::/10", "fe80::1", "fd00:ec2::254"]));

@@ -1,6 +1,6 @@
 //! The socket that transactions go through, and what the kernel says to them.
 
-use super::batch::{Batch, HEADER};
+use super::batch::{Batch, HEADER, ask};
 use crate::sys::netlink as options;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, setsockopt, socket,
@@ -42,6 +42,21 @@ impl Socket {
         Ok(Socket(socket))
     }
 
+    /// Whether there is a table of a name.
+    pub(in super::super) fn has_table(&self, name: &str) -> io::Result<bool> {
+        sendto(self.0.as_raw_fd(), &ask(name), &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
+        let mut buffer = vec![0; 4 * 1024];
+        loop {
+            let length = recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
+            match verdicts(buffer.get(..length).unwrap_or_default()).first() {
+                Some((_, 0)) => return Ok(true),
+                Some((_, libc::ENOENT)) => return Ok(false),
+                Some((_, code)) => return Err(io::Error::from_raw_os_error(*code)),
+                None => (),
+            }
+        }
+    }
+
     /// Makes all changes of a batch, or none.
     pub(in super::super) fn commit(&self, batch: Batch) -> Result<(), Refusal> {
         if batch.is_empty() {
@@ -50,9 +65,13 @@ impl Socket {
         let (bytes, objects) = batch.finish();
         let unsent = |source| Refusal { object: None, source, certain: true };
         let unknown = |source| Refusal { object: None, source, certain: false };
-        setsockopt(&self.0, sockopt::SndBufForce, &(bytes.len() + OVERHEAD)).map_err(io::Error::from).map_err(unsent)?;
+        setsockopt(&self.0, sockopt::SndBufForce, &(bytes.len() + OVERHEAD))
+            .map_err(io::Error::from)
+            .map_err(unsent)?;
         let to = NetlinkAddr::new(0, 0);
-        sendto(self.0.as_raw_fd(), &bytes, &to, MsgFlags::empty()).map_err(io::Error::from).map_err(unsent)?;
+        sendto(self.0.as_raw_fd(), &bytes, &to, MsgFlags::empty())
+            .map_err(io::Error::from)
+            .map_err(unsent)?;
         let mut first = None;
         let mut buffer = vec![0; 32 * 1024];
         loop {
@@ -62,7 +81,8 @@ impl Socket {
             for (number, code) in verdicts(buffer.get(..length).unwrap_or_default()) {
                 if code != 0 && first.is_none() {
                     let object = (number as usize).checked_sub(1).and_then(|at| objects.get(at)).cloned();
-                    first = Some(Refusal { object, source: io::Error::from_raw_os_error(code), certain: true });
+                    first =
+                        Some(Refusal { object, source: io::Error::from_raw_os_error(code), certain: true });
                 }
                 // The whole batch is refused by its beginning, and judged when its last change is.
                 if number == 0 || number as usize == objects.len() {
@@ -77,7 +97,8 @@ impl Socket {
 fn verdicts(mut rest: &[u8]) -> Vec<(u32, i32)> {
     let mut all = Vec::new();
     while let Some(header) = rest.first_chunk::<HEADER>() {
-        let word = |at: usize| u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let word =
+            |at: usize| u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         let kind = u16::from_ne_bytes([header[4], header[5]]);
         if let (NLMSG_ERROR, Some(code)) = (kind, rest.get(HEADER..).and_then(|body| body.first_chunk())) {
             all.push((word(8), -i32::from_ne_bytes(*code)));
