@@ -6,6 +6,8 @@
 #![allow(unsafe_code)]
 
 pub mod fd;
+#[cfg(feature = "daemon")]
+pub(crate) mod filesystem;
 pub mod loopdev;
 pub mod mount;
 pub mod privilege;

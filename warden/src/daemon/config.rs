@@ -89,6 +89,8 @@ pub struct Disk {
     pub max_bytes: u64,
     /// Files and directories of one container.
     pub inodes: u64,
+    /// Disks that are kept ready for containers to come; 0 for none.
+    pub pool: u32,
 }
 
 impl Default for Config {
@@ -131,7 +133,7 @@ impl Default for Network {
 
 impl Default for Disk {
     fn default() -> Self {
-        Disk { default_bytes: 16 << 30, max_bytes: 16 << 30, inodes: 1 << 20 }
+        Disk { default_bytes: 16 << 30, max_bytes: 16 << 30, inodes: 1 << 20, pool: 8 }
     }
 }
 

@@ -5,7 +5,7 @@ use super::container::Container;
 use super::engine::{Engine, Peer};
 use super::net::link;
 use super::record::{BindRecord, InitProcess, Phase, Record};
-use super::{Error, disk, lock};
+use super::{Error, lock};
 use crate::init::client::InitClient;
 use crate::spawner::client::{SpawnError, Spawned, Spawner};
 use crate::wire::{Bind, ContainerPlan, Layer, Upper, UserSpec};
@@ -114,6 +114,7 @@ impl Engine {
             network: self.pool.subnet(network).first(),
             uid_base: self.config.uids.start + uids * UIDS,
             init: None,
+            disk: None,
             disk_bytes,
             memory_bytes: None,
             cpu_shares: None,
@@ -167,6 +168,8 @@ impl Engine {
 
     /// Everything of the container, from its first record to an init that answers.
     fn build(&self, container: &Container) -> Result<(), Error> {
+        let disk = self.disks.take()?;
+        container.record().disk = Some(disk.disk);
         let record = container.record().clone();
         self.journal.write(&record)?;
         let directory = &container.directory;
@@ -174,19 +177,18 @@ impl Engine {
         made.map_err(Error::io("make the container's directory", directory))?;
         container.group.make()?;
         container.group.set_base_limits(self.config.pids_limit)?;
-        let image = directory.join(disk::IMAGE);
-        let device = disk::make(&image, self.config.disk.max_bytes, self.config.disk.inodes)?;
+        let disk = self.disks.place(disk, directory, record.disk_bytes)?;
         let namespace = link::make(&container.id, container.subnet, self.mtu)?;
         container.with_member(|member| self.firewall.add(member))?;
 
-        let plan = self.plan(container, &record, &device.path);
-        let spawned = self.spawn_init(&plan, namespace.as_fd())?;
+        let plan = self.plan(container, &record, disk.upper);
+        let spawned = self.spawn_init(&plan, namespace.as_fd(), disk.mount.as_ref().map(AsFd::as_fd))?;
+        drop(disk.mount);
         let start_time =
             start_time(spawned.pid).ok_or_else(|| Error::Left("its init ended at once".to_owned()))?;
         let init = InitProcess { pid: spawned.pid, start_time };
         container.change(&self.journal, |record| record.init = Some(init))?;
         container.group.restrict_devices()?;
-        disk::limit(&image, spawned.pid, record.disk_bytes)?;
         let socket = container.socket();
         let client =
             InitClient::connect(&socket).map_err(Error::io("reach the container's init", &socket))?;
@@ -195,8 +197,14 @@ impl Engine {
     }
 
     /// Builds the container. A spawner that has ended is replaced for the next one.
-    fn spawn_init(&self, plan: &ContainerPlan, namespace: BorrowedFd<'_>) -> Result<Spawned, Error> {
-        let result = self.spawner.read().unwrap_or_else(PoisonError::into_inner).spawn(plan, namespace);
+    fn spawn_init(
+        &self,
+        plan: &ContainerPlan,
+        namespace: BorrowedFd<'_>,
+        upper: Option<BorrowedFd<'_>>,
+    ) -> Result<Spawned, Error> {
+        let result =
+            self.spawner.read().unwrap_or_else(PoisonError::into_inner).spawn(plan, namespace, upper);
         let gone = |failure: &SpawnError| matches!(failure.errno, libc::EPIPE | libc::ECONNRESET);
         if result.as_ref().is_err_and(gone) {
             let mut spawner = self.spawner.write().unwrap_or_else(PoisonError::into_inner);
@@ -206,7 +214,7 @@ impl Engine {
         result.map_err(Error::Build)
     }
 
-    fn plan(&self, container: &Container, record: &Record, device: &Path) -> ContainerPlan {
+    fn plan(&self, container: &Container, record: &Record, upper: Upper) -> ContainerPlan {
         let layer = |path: &PathBuf| match path.is_dir() {
             true => Layer::Directory(path.clone()),
             false => Layer::Erofs(path.clone()),
@@ -224,7 +232,7 @@ impl Engine {
             uid_base: record.uid_base,
             cgroup: container.group.entry(),
             lowers: record.layers.iter().map(layer).collect(),
-            upper: Upper::Ext4 { device: device.to_owned() },
+            upper,
             binds: record.binds.iter().map(bind).collect(),
             shm_bytes: self.config.shm_bytes,
             run_bytes: self.config.run_bytes,

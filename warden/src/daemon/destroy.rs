@@ -6,7 +6,7 @@ use super::engine::Engine;
 use super::net::link;
 use super::record::Phase;
 use super::stop::How;
-use super::{END_TIMEOUT, Error, disk, lock};
+use super::{END_TIMEOUT, Error, lock};
 use std::fs;
 use std::io;
 use std::sync::Arc;
@@ -42,6 +42,10 @@ impl Engine {
         while Instant::now() < deadline && lock(&container.jobs).values().any(|job| job.is_read()) {
             std::thread::sleep(Duration::from_millis(2));
         }
+        let disk = container.record().disk;
+        if let Some(disk) = disk {
+            disk.abandon(&container.directory, container.init_pid());
+        }
         container.set_init(None);
         let left = container.group.kill(None, END_TIMEOUT);
         if left > 0 {
@@ -51,7 +55,9 @@ impl Engine {
         link::remove(&link::name(&container.id))?;
         container.group.remove(END_TIMEOUT)?;
         // With the last process went its mounts, and with them the loop device; the kernel does that a moment later.
-        disk::wait_released(&container.directory.join(disk::IMAGE), END_TIMEOUT)?;
+        if let Some(disk) = disk {
+            disk.wait_released(&container.directory, END_TIMEOUT)?;
+        }
         match fs::remove_dir_all(&container.directory) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(Error::io("remove the container's directory", &container.directory)(error));

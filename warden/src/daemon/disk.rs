@@ -1,116 +1,118 @@
-//! A container's own filesystem: ext4 in a sparse image file on a loop device.
+//! The disk of containers: where a container's own files are, and what holds them to a limit.
 //!
-//! The image is as large as any container may ever be; what a container may use of it is held by the filesystem's
-//! reserved clusters (`/sys/fs/ext4/<device>/reserved_clusters`), which can be changed at any time in both directions.
+//! | method | where | what limits it |
+//! |---|---|---|
+//! | `image` | an ext4 filesystem of its own, in a sparse file on a loop device, of a pool | the filesystem's reserve |
+
+mod image;
+mod usage;
+
+pub(crate) use usage::Usage;
 
 use super::Error;
-use crate::sys::loopdev::{self, LoopDevice};
-use cupola_protocol::warden::DiskStat;
-use nix::sys::statvfs::statvfs;
-use std::fs::{self, OpenOptions};
-use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use super::config;
+use crate::wire::Upper;
+use image::{Images, Prepared};
+use serde::{Deserialize, Serialize};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::Duration;
 
-/// Name of the image in the container's directory.
-pub(crate) const IMAGE: &str = "disk.img";
-
-/// Makes the image of a filesystem and a loop device of it, which is free again as soon as nobody has it open or
-/// mounted.
-pub(crate) fn make(image: &Path, bytes: u64, inodes: u64) -> Result<LoopDevice, Error> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(image)
-        .map_err(Error::io("make the disk image", image))?;
-    file.set_len(bytes).map_err(Error::io("size the disk image", image))?;
-    format(image, inodes)?;
-    loopdev::attach(file.as_fd(), false, image.as_os_str().as_encoded_bytes())
-        .map_err(Error::io("make a loop device of the disk image", image))
+/// Where a container's own files are. Kept in its record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Disk {
+    /// In the image `disk.img` of its directory, on `/dev/loop<device>`.
+    Image {
+        /// Number of the loop device.
+        device: u32,
+    },
 }
 
-fn format(image: &Path, inodes: u64) -> Result<(), Error> {
-    // No journal: after a crash of the host the container is gone anyway. No blocks kept for root: limits are ours.
-    let output = Command::new("mkfs.ext4")
-        .args(["-q", "-F", "-m", "0", "-b", "4096", "-O", "^has_journal,^resize_inode"])
-        .args(["-E", "lazy_itable_init=1,nodiscard", "-N", &inodes.to_string()])
-        .arg(image)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(Error::io("start mkfs.ext4 (Debian package e2fsprogs)", image))?;
-    match output.status.success() {
-        true => Ok(()),
-        false => {
-            let output = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            Err(Error::Program { program: "mkfs.ext4", output })
+/// What a new container gets, before anything of it is in its directory. Dropped, nothing of it is left.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    /// What its record says.
+    pub(crate) disk: Disk,
+    prepared: Prepared,
+}
+
+/// The writable layer of a new container, for its plan and for the spawner.
+#[derive(Debug)]
+pub(crate) struct Layer {
+    /// For the plan.
+    pub(crate) upper: Upper,
+    /// For the spawner, when the plan says that it comes mounted.
+    pub(crate) mount: Option<OwnedFd>,
+}
+
+/// All disks.
+#[derive(Debug)]
+pub(crate) struct Disks {
+    images: Images,
+}
+
+impl Disks {
+    /// Decides on the method and removes what an earlier daemon has prepared in `directory` and not used.
+    pub(crate) fn prepare(config: &config::Disk, directory: &Path) -> Result<Self, Error> {
+        let disks = Disks { images: Images::open(directory, config)? };
+        tracing::info!(method = "image", pool = config.pool, "disk limits");
+        Ok(disks)
+    }
+
+    /// A disk for a container. Costs nothing while the pool is not empty.
+    pub(crate) fn take(&self) -> Result<Taken, Error> {
+        let prepared = self.images.take()?;
+        Ok(Taken { disk: Disk::Image { device: prepared.device() }, prepared })
+    }
+
+    /// Moves it into a container's directory, and lets the container use `bytes` of it.
+    pub(crate) fn place(&self, taken: Taken, directory: &Path, bytes: u64) -> Result<Layer, Error> {
+        let mount = taken.prepared.place(directory, bytes)?;
+        Ok(Layer { upper: Upper::Mounted, mount: Some(mount) })
+    }
+
+    /// Nothing more is prepared, and what is prepared goes away.
+    pub(crate) fn close(&self) {
+        self.images.close();
+    }
+}
+
+impl Disk {
+    /// Lets the container whose init is `pid` use `bytes`.
+    pub(crate) fn limit(self, directory: &Path, pid: i32, bytes: u64) -> Result<(), Error> {
+        let Disk::Image { device } = self;
+        let gone = || Error::Left("the root of its init cannot be seen".to_owned());
+        image::check(device, directory)?;
+        image::limit(device, Usage::of(pid).ok_or_else(gone)?, bytes)
+    }
+
+    /// The container's files are not needed any more: what is not on the host's disk yet shall never be written there.
+    /// To be called when the jobs have ended and while the init `pid` still holds the root. A container that has written
+    /// little is left alone: that costs less.
+    pub(crate) fn abandon(self, directory: &Path, pid: Option<i32>) {
+        let Disk::Image { device } = self;
+        let Some(usage) = pid.and_then(Usage::of) else { return };
+        if let Err(error) = image::abandon(device, directory, usage) {
+            tracing::debug!(device, %error, "disk not abandoned");
         }
     }
-}
 
-/// A container's filesystem as it is now.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Usage {
-    /// Bytes of a block.
-    block: u64,
-    /// Blocks for files, in all.
-    blocks: u64,
-    free: u64,
-    /// Files and directories, at most.
-    pub(crate) inodes: u64,
-    free_inodes: u64,
-}
-
-impl Usage {
-    /// Of the filesystem that is the root of a process.
-    pub(crate) fn of(pid: i32) -> Option<Usage> {
-        let stat = statvfs(Path::new(&format!("/proc/{pid}/root"))).ok()?;
-        Some(Usage {
-            block: stat.fragment_size(),
-            blocks: stat.blocks(),
-            free: stat.blocks_free(),
-            inodes: stat.files(),
-            free_inodes: stat.files_free(),
-        })
+    /// Whether nothing in the kernel uses the container's files any more.
+    pub(crate) fn is_released(self, directory: &Path) -> bool {
+        let Disk::Image { device } = self;
+        image::check(device, directory).is_err()
     }
 
-    /// What is used.
-    pub(crate) fn stat(self) -> DiskStat {
-        let bytes = self.blocks.saturating_sub(self.free) * self.block;
-        DiskStat { bytes_used: Some(bytes), inodes_used: Some(self.inodes.saturating_sub(self.free_inodes)) }
-    }
-}
-
-/// Lets the container whose init is `pid` use `bytes` of its filesystem.
-pub(crate) fn limit(image: &Path, pid: i32, bytes: u64) -> Result<(), Error> {
-    let missing =
-        || Error::io("find the loop device of the disk image", image)(std::io::ErrorKind::NotFound.into());
-    let device = device(image).ok_or_else(missing)?;
-    let usage = Usage::of(pid).ok_or_else(missing)?;
-    let reserved = usage.blocks.saturating_sub(bytes / usage.block);
-    let path = Path::new("/sys/fs/ext4").join(device).join("reserved_clusters");
-    fs::write(&path, reserved.to_string()).map_err(Error::io("set the disk limit", &path))
-}
-
-/// The name of the loop device that has this file.
-fn device(image: &Path) -> Option<PathBuf> {
-    let blocks = fs::read_dir("/sys/block").ok()?.flatten();
-    let found = blocks.map(|entry| entry.path()).find(|path| {
-        let backing = fs::read_to_string(path.join("loop/backing_file")).unwrap_or_default();
-        Path::new(backing.trim_end_matches('\n')) == image
-    });
-    found?.file_name().map(PathBuf::from)
-}
-
-/// Waits until no loop device has the image any more.
-pub(crate) fn wait_released(image: &Path, timeout: Duration) -> Result<(), Error> {
-    let deadline = Instant::now() + timeout;
-    while let Some(device) = device(image) {
-        if Instant::now() > deadline {
-            return Err(Error::Left(format!("{} is still in use by {}", image.display(), device.display())));
+    /// Waits for that.
+    pub(crate) fn wait_released(self, directory: &Path, timeout: Duration) -> Result<(), Error> {
+        let deadline = std::time::Instant::now() + timeout;
+        while !self.is_released(directory) {
+            if std::time::Instant::now() > deadline {
+                return Err(Error::Left(format!("the disk in {} is still in use", directory.display())));
+            }
+            std::thread::sleep(Duration::from_millis(1));
         }
-        std::thread::sleep(Duration::from_millis(2));
+        Ok(())
     }
-    Ok(())
 }

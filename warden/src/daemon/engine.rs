@@ -3,6 +3,7 @@
 use super::cgroup::Layout;
 use super::config::UIDS;
 use super::container::Container;
+use super::disk::Disks;
 use super::id::{Ids, JobIds};
 use super::net::firewall::Firewall;
 use super::net::{PoolNet, link};
@@ -27,6 +28,7 @@ pub(crate) struct Engine {
     pub(crate) init: PathBuf,
     pub(crate) layout: Layout,
     pub(crate) firewall: Firewall,
+    pub(crate) disks: Disks,
     pub(crate) journal: Journal,
     pub(crate) depot: PathBuf,
     pub(crate) pool: PoolNet,
@@ -95,11 +97,12 @@ impl Engine {
             ids: Ids::default(),
             pools: Mutex::new(pools),
             containers: Mutex::default(),
-            config,
             spawner: RwLock::new(spawner),
             init: init.to_owned(),
             layout,
             firewall,
+            disks: Disks::prepare(&config.disk, &data.join("disk"))?,
+            config,
             depot,
             pool,
             resolvers,
@@ -151,6 +154,7 @@ impl Engine {
 
     /// When there is no container, what the platform has in the kernel can go.
     pub(crate) fn leave(&self) {
+        self.disks.close();
         if !self.all().is_empty() {
             return;
         }

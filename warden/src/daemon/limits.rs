@@ -1,7 +1,7 @@
 //! Limits: set when a value is given, read in any case.
 
 use super::cgroup::UNLIMITED;
-use super::disk::{self, Usage};
+use super::disk::Usage;
 use super::engine::Engine;
 use super::record::Phase;
 use super::{Error, lock};
@@ -52,7 +52,9 @@ impl Engine {
             self.check_disk(bytes)?;
             let pid =
                 container.init_pid().ok_or_else(|| Error::Left("the container has no init".to_owned()))?;
-            disk::limit(&container.directory.join(disk::IMAGE), pid, bytes)?;
+            let disk = container.record().disk;
+            let disk = disk.ok_or_else(|| Error::Left("it has no disk of its own".to_owned()))?;
+            disk.limit(&container.directory, pid, bytes)?;
             container.change(&self.journal, |record| record.disk_bytes = bytes)?;
         }
         let bytes = container.record().disk_bytes;

@@ -57,6 +57,9 @@ pub(crate) struct Record {
     pub(crate) cgroups: Vec<PathBuf>,
     /// Its init, once it runs.
     pub(crate) init: Option<InitProcess>,
+    /// Where its own files are; of a record that was written before there was a choice, unknown.
+    #[serde(default)]
+    pub(crate) disk: Option<super::disk::Disk>,
     /// Bytes of disk.
     pub(crate) disk_bytes: u64,
     /// Bytes of memory, if limited.

@@ -92,13 +92,19 @@ impl Spawner {
         Ok(Spawner { channel: Mutex::new(Some(ours)), process })
     }
 
-    /// Builds the container of `plan` in the network namespace `netns` and starts its init. Returns when the init takes
-    /// connections on `<depot>/init.sock`.
-    pub fn spawn(&self, plan: &ContainerPlan, netns: BorrowedFd<'_>) -> Result<Spawned, SpawnError> {
+    /// Builds the container of `plan` in the network namespace `netns` and starts its init. `upper` is the writable layer
+    /// of a plan that says it is mounted. Returns when the init takes connections on `<depot>/init.sock`.
+    pub fn spawn(
+        &self,
+        plan: &ContainerPlan,
+        netns: BorrowedFd<'_>,
+        upper: Option<BorrowedFd<'_>>,
+    ) -> Result<Spawned, SpawnError> {
+        let fds: Vec<BorrowedFd<'_>> = [Some(netns), upper].into_iter().flatten().collect();
         let talk = || -> io::Result<(SpawnReply, Option<OwnedFd>)> {
             let channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
             let channel = channel.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
-            channel.send(&plan.encode(), &[netns])?;
+            channel.send(&plan.encode(), &fds)?;
             let mut packet = channel.receive()?.ok_or(io::Error::from_raw_os_error(libc::EPIPE))?;
             Ok((SpawnReply::decode(&packet.payload)?, packet.fds.pop()))
         };

@@ -49,6 +49,8 @@ pub(super) struct Prepared {
     pub(super) tasks: Vec<File>,
     /// For each lower layer, the name of the image's mount in the staging directory, or `None` for a directory.
     pub(super) images: Vec<Option<String>>,
+    /// The writable layer, when it comes mounted.
+    pub(super) upper: Option<OwnedFd>,
     /// Where a failure goes, or the sign that the init is ready.
     pub(super) report: File,
 }
@@ -60,9 +62,9 @@ pub fn serve() -> Result<(), Failure> {
     let staging = stage()?;
     let mut images = Images::new(staging);
     while let Ok(Some(packet)) = channel.receive() {
-        let netns = packet.fds.into_iter().next();
-        let result = match (ContainerPlan::decode(&packet.payload), netns) {
-            (Ok(plan), Some(netns)) => spawn(&tools, &mut images, &plan, netns),
+        let mut fds = packet.fds.into_iter();
+        let result = match (ContainerPlan::decode(&packet.payload), fds.next()) {
+            (Ok(plan), Some(netns)) => spawn(&tools, &mut images, &plan, netns, fds.next()),
             _ => Err(Failure::new("read the plan", "", libc::EPROTO)),
         };
         let sent = match &result {
@@ -116,6 +118,7 @@ fn spawn(
     images: &mut Images,
     plan: &ContainerPlan,
     netns: OwnedFd,
+    upper: Option<OwnedFd>,
 ) -> Result<(i32, OwnedFd), Failure> {
     check(plan)?;
     images.drop_stale();
@@ -147,8 +150,9 @@ fn spawn(
         }
     }
     let (reading, writing) = pipe2(OFlag::O_CLOEXEC).step("make a pipe", "")?;
+    let report_to = File::from(writing);
     let prepared =
-        Prepared { netns, userns, owners, listener, jobs, tasks, images: names, report: File::from(writing) };
+        Prepared { netns, userns, owners, listener, jobs, tasks, images: names, upper, report: report_to };
     let namespaces = libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC;
     let cloned = process::clone_into(namespaces, cgroup.as_ref().map(|dir| dir.as_fd()));
     match cloned.step("start the first process", "")? {

@@ -65,8 +65,10 @@ pub enum Upper {
         /// Block device, e.g. `/dev/loop7`.
         device: PathBuf,
     },
-    /// A directory on a filesystem of the host: no disk limit.
+    /// A directory on a filesystem of the host, which limits it by itself or not at all.
     Directory(PathBuf),
+    /// A filesystem that is mounted but attached nowhere: its descriptor comes along, after the network namespace's.
+    Mounted,
 }
 
 /// A host directory or file shown inside. Unless `owner` says otherwise its owners are not shifted: inside they all are
@@ -179,18 +181,24 @@ impl Wire for Layer {
 
 impl Wire for Upper {
     fn write(&self, out: &mut Writer) {
-        let (kind, path) = match self {
-            Upper::Ext4 { device } => (0, device),
-            Upper::Directory(path) => (1, path),
-        };
-        out.u8(kind);
-        out.path(path);
+        match self {
+            Upper::Ext4 { device } => {
+                out.u8(0);
+                out.path(device);
+            }
+            Upper::Directory(path) => {
+                out.u8(1);
+                out.path(path);
+            }
+            Upper::Mounted => out.u8(2),
+        }
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
         match from.u8()? {
             0 => Ok(Upper::Ext4 { device: from.path()? }),
             1 => Ok(Upper::Directory(from.path()?)),
+            2 => Ok(Upper::Mounted),
             _ => Err(Malformed("unknown kind of writable layer")),
         }
     }

@@ -31,8 +31,11 @@ fn plan() -> impl Strategy<Value = ContainerPlan> {
         path().prop_map(|dir| CgroupEntry::V2 { dir }),
         prop::collection::vec(path(), 0..4).prop_map(|tasks| CgroupEntry::V1 { tasks }),
     ];
-    let upper =
-        prop_oneof![path().prop_map(|device| Upper::Ext4 { device }), path().prop_map(Upper::Directory)];
+    let upper = prop_oneof![
+        path().prop_map(|device| Upper::Ext4 { device }),
+        path().prop_map(Upper::Directory),
+        Just(Upper::Mounted)
+    ];
     let user = (".{0,8}", any::<u32>(), any::<u32>(), path()).prop_map(|(name, uid, gid, home)| UserSpec {
         name,
         uid,

@@ -160,7 +160,8 @@ impl Warden {
         }
         for device in fs::read_dir("/sys/block").unwrap().flatten() {
             let file = fs::read_to_string(device.path().join("loop/backing_file")).unwrap_or_default();
-            if file.contains(&data_text) {
+            // Those of containers; the pool's are there as long as the daemon is.
+            if file.contains(&data_text) && !file.contains("/warden/disk/") {
                 found.push(format!("loop {}", file.trim()));
             }
         }
