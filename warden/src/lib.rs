@@ -14,7 +14,7 @@ pub mod channel;
 #[cfg(feature = "daemon")]
 pub mod daemon;
 pub mod init;
-mod seccomp;
+pub mod seccomp;
 pub mod spawner;
 pub mod sys;
 pub mod wire;

@@ -69,6 +69,8 @@ pub enum Upper {
     Directory(PathBuf),
     /// A filesystem that is mounted but attached nowhere: its descriptor comes along, after the network namespace's.
     Mounted,
+    /// None: the root cannot be written.
+    None,
 }
 
 /// A host directory or file shown inside. Unless `owner` says otherwise its owners are not shifted: inside they all are
@@ -190,7 +192,8 @@ impl Wire for Upper {
                 out.u8(1);
                 out.path(path);
             }
-            Upper::Mounted => out.u8(2),
+            Upper::Mounted => out.u8(3),
+            Upper::None => out.u8(2),
         }
     }
 
@@ -198,7 +201,8 @@ impl Wire for Upper {
         match from.u8()? {
             0 => Ok(Upper::Ext4 { device: from.path()? }),
             1 => Ok(Upper::Directory(from.path()?)),
-            2 => Ok(Upper::Mounted),
+            2 => Ok(Upper::None),
+            3 => Ok(Upper::Mounted),
             _ => Err(Malformed("unknown kind of writable layer")),
         }
     }
