@@ -68,7 +68,8 @@ impl Engine {
         }
         container.group.remove(END_TIMEOUT)?;
         // With the last process went its mounts, and with them the loop device; the kernel does that a moment later.
-        if let Some(disk) = container.record().disk {
+        let disk = container.record().disk;
+        if let Some(disk) = disk {
             disk.wait_released(&container.directory, END_TIMEOUT)?;
         }
         match fs::remove_dir_all(&container.directory) {
@@ -92,7 +93,8 @@ impl Engine {
             }
         }
         container.set_init(None);
-        if let Some(disk) = container.record().disk {
+        let disk = container.record().disk;
+        if let Some(disk) = disk {
             disk.abandon(&container.directory, container.init_pid());
         }
         let deadline = Instant::now() + END_TIMEOUT;
