@@ -1,22 +1,28 @@
-//! The disk of containers: where a container's own files are, and what holds them to a limit.
+//! The disk of containers: where a container's own files are, and what holds them to a limit. Decided when the daemon
+//! starts, for the containers that it makes; those of earlier daemons keep what they have.
 //!
-//! | method | where | what limits it |
-//! |---|---|---|
-//! | `image` | an ext4 filesystem of its own, in a sparse file on a loop device, of a pool | the filesystem's reserve |
+//! | method | where | what limits it | bytes | files |
+//! |---|---|---|---|---|
+//! | `project` | a directory of the host's filesystem | the filesystem's project quota | at any time | at any time |
+//! | `image` | an ext4 filesystem of its own, in a sparse file on a loop device, of a pool | the filesystem's reserve | at any time | at creation |
+//! | `none` | a directory of the host's filesystem | nothing | never | never |
 
 mod image;
+mod project;
 mod usage;
 
 pub(crate) use usage::Usage;
 
 use super::Error;
-use super::config;
+use super::config::{self, DiskMethod};
+use super::limits::Limits;
 use crate::wire::Upper;
+use cupola_protocol::warden::DiskStat;
 use image::{Images, Prepared};
 use serde::{Deserialize, Serialize};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Where a container's own files are. Kept in its record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,14 +33,28 @@ pub(crate) enum Disk {
         /// Number of the loop device.
         device: u32,
     },
+    /// In `disk/` of its directory, counted under a project.
+    Project {
+        /// Number of the project.
+        id: u32,
+    },
+    /// In `disk/` of its directory, without a limit.
+    Directory,
 }
 
 /// What a new container gets, before anything of it is in its directory. Dropped, nothing of it is left.
 #[derive(Debug)]
 pub(crate) struct Taken {
+    disk: Disk,
+    /// An image.
+    prepared: Option<Prepared>,
+}
+
+impl Taken {
     /// What its record says.
-    pub(crate) disk: Disk,
-    prepared: Prepared,
+    pub(crate) fn disk(&self) -> Disk {
+        self.disk
+    }
 }
 
 /// The writable layer of a new container, for its plan and for the spawner.
@@ -46,52 +66,133 @@ pub(crate) struct Layer {
     pub(crate) mount: Option<OwnedFd>,
 }
 
-/// All disks.
+/// The method, with what it needs.
 #[derive(Debug)]
-pub(crate) struct Disks {
-    images: Images,
+pub(crate) enum Disks {
+    Project,
+    Image(Images),
+    None,
 }
 
 impl Disks {
-    /// Decides on the method and removes what an earlier daemon has prepared in `directory` and not used.
-    pub(crate) fn prepare(config: &config::Disk, directory: &Path) -> Result<Self, Error> {
-        let disks = Disks { images: Images::open(directory, config)? };
-        tracing::info!(method = "image", pool = config.pool, "disk limits");
+    /// Decides on the method and removes what an earlier daemon has prepared in `directory` and not used. `project` is a
+    /// number that no container has.
+    pub(crate) fn prepare(config: &config::Disk, directory: &Path, project: u32) -> Result<Self, Error> {
+        image::clear(directory)?;
+        let probe = || project::probe(directory, project);
+        let disks = match config.method {
+            DiskMethod::None => Disks::None,
+            DiskMethod::Image => Disks::Image(Images::open(directory, config)?),
+            DiskMethod::Project => {
+                let why =
+                    |why| format!("the filesystem of {} has no project quotas: {why}", directory.display());
+                probe().map_err(|reason| Error::Config { key: "disk.method", why: why(reason) })?;
+                Disks::Project
+            }
+            DiskMethod::Auto => match probe() {
+                Ok(()) => Disks::Project,
+                Err(why) => {
+                    tracing::debug!(why, "no project quotas");
+                    Disks::Image(Images::open(directory, config)?)
+                }
+            },
+        };
+        tracing::info!(method = disks.name(), "disks of containers");
         Ok(disks)
     }
 
-    /// A disk for a container. Costs nothing while the pool is not empty.
-    pub(crate) fn take(&self) -> Result<Taken, Error> {
-        let prepared = self.images.take()?;
-        Ok(Taken { disk: Disk::Image { device: prepared.device() }, prepared })
+    /// The method's name in the configuration.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Disks::Project => "project",
+            Disks::Image(_) => "image",
+            Disks::None => "none",
+        }
     }
 
-    /// Moves it into a container's directory, and lets the container use `bytes` of it.
-    pub(crate) fn place(&self, taken: Taken, directory: &Path, bytes: u64) -> Result<Layer, Error> {
-        let mount = taken.prepared.place(directory, bytes)?;
-        Ok(Layer { upper: Upper::Mounted, mount: Some(mount) })
+    /// A disk for the container whose uids begin with `uid_base`. Costs next to nothing while the pool is not empty.
+    pub(crate) fn take(&self, uid_base: u32, inodes: Option<u64>) -> Result<Taken, Error> {
+        Ok(match self {
+            Disks::Project => Taken { disk: Disk::Project { id: uid_base }, prepared: None },
+            Disks::None => Taken { disk: Disk::Directory, prepared: None },
+            Disks::Image(images) => {
+                let prepared = images.take(inodes)?;
+                Taken { disk: Disk::Image { device: prepared.device() }, prepared: Some(prepared) }
+            }
+        })
+    }
+
+    /// Moves it into a container's directory, and limits it.
+    pub(crate) fn place(&self, taken: Taken, directory: &Path, limits: &Limits) -> Result<Layer, Error> {
+        let project = match (taken.disk, taken.prepared) {
+            (_, Some(prepared)) => {
+                let mount = prepared.place(directory, limits.disk_bytes)?;
+                return Ok(Layer { upper: Upper::Mounted, mount: Some(mount) });
+            }
+            (Disk::Project { id }, None) => Some(id),
+            (_, None) => None,
+        };
+        let path = project::make(directory, project)?;
+        if let Some(project) = project {
+            project::limit(directory, project, limits.disk_bytes, limits.disk_inodes)?;
+        }
+        Ok(Layer { upper: Upper::Directory(path), mount: None })
     }
 
     /// Nothing more is prepared, and what is prepared goes away.
     pub(crate) fn close(&self) {
-        self.images.close();
+        if let Disks::Image(images) = self {
+            images.close();
+        }
     }
 }
 
 impl Disk {
-    /// Lets the container whose init is `pid` use `bytes`.
-    pub(crate) fn limit(self, directory: &Path, pid: i32, bytes: u64) -> Result<(), Error> {
-        let Disk::Image { device } = self;
-        let gone = || Error::Left("the root of its init cannot be seen".to_owned());
-        image::check(device, directory)?;
-        image::limit(device, Usage::of(pid).ok_or_else(gone)?, bytes)
+    /// Whether the number of files can be set at any time, and is counted exactly.
+    pub(crate) fn counts_inodes(self) -> bool {
+        matches!(self, Disk::Project { .. })
+    }
+
+    /// Limits the container in `directory`, whose init is `pid`.
+    pub(crate) fn limit(
+        self,
+        directory: &Path,
+        pid: Option<i32>,
+        bytes: Option<u64>,
+        inodes: Option<u64>,
+    ) -> Result<(), Error> {
+        match self {
+            Disk::Project { id } => project::limit(directory, id, bytes, inodes),
+            Disk::Directory => {
+                let why = "disk: this server limits none (`disk.method` is none, or was when it was made)";
+                Err(Error::Invalid(why.to_owned()))
+            }
+            Disk::Image { device } => {
+                image::check(device, directory)?;
+                let gone = || Error::Left("the root of its init cannot be seen".to_owned());
+                let usage = pid.and_then(Usage::of).ok_or_else(gone)?;
+                image::check_inodes(usage, inodes)?;
+                image::limit(device, usage, bytes)
+            }
+        }
+    }
+
+    /// What the container has of it.
+    pub(crate) fn stat(self, directory: &Path, pid: Option<i32>) -> Option<DiskStat> {
+        match self {
+            Disk::Image { .. } => pid.and_then(Usage::of).map(Usage::stat),
+            Disk::Project { id } => project::used(directory, id)
+                .map(|used| DiskStat { bytes_used: Some(used.bytes), inodes_used: Some(used.files) }),
+            // It would be what everybody has on the host's filesystem.
+            Disk::Directory => None,
+        }
     }
 
     /// The container's files are not needed any more: what is not on the host's disk yet shall never be written there.
-    /// To be called when the jobs have ended and while the init `pid` still holds the root. A container that has written
-    /// little is left alone: that costs less.
+    /// To be called when no job is wanted any more and while the init `pid` still holds the root. A container that has
+    /// written little is left alone: that costs less.
     pub(crate) fn abandon(self, directory: &Path, pid: Option<i32>) {
-        let Disk::Image { device } = self;
+        let Disk::Image { device } = self else { return };
         let Some(usage) = pid.and_then(Usage::of) else { return };
         if let Err(error) = image::abandon(device, directory, usage) {
             tracing::debug!(device, %error, "disk not abandoned");
@@ -99,20 +200,26 @@ impl Disk {
     }
 
     /// Whether nothing in the kernel uses the container's files any more.
-    pub(crate) fn is_released(self, directory: &Path) -> bool {
-        let Disk::Image { device } = self;
-        image::check(device, directory).is_err()
+    fn is_released(self, directory: &Path) -> bool {
+        match self {
+            Disk::Image { device } => image::check(device, directory).is_err(),
+            Disk::Project { .. } | Disk::Directory => true,
+        }
     }
 
-    /// Waits for that.
+    /// Waits for that, and takes back what limits them.
     pub(crate) fn wait_released(self, directory: &Path, timeout: Duration) -> Result<(), Error> {
-        let deadline = std::time::Instant::now() + timeout;
+        let deadline = Instant::now() + timeout;
         while !self.is_released(directory) {
-            if std::time::Instant::now() > deadline {
+            if Instant::now() > deadline {
                 return Err(Error::Left(format!("the disk in {} is still in use", directory.display())));
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        Ok(())
+        match self {
+            // The number will be another container's.
+            Disk::Project { id } if directory.exists() => project::limit(directory, id, None, None),
+            _ => Ok(()),
+        }
     }
 }

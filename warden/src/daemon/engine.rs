@@ -9,6 +9,7 @@ use super::journal::{Damaged, Journal};
 use super::loopback::Loopbacks;
 use super::net::firewall::Firewall;
 use super::net::{PoolNet, link};
+use super::oom::MemoryWatch;
 use super::pool::Pool;
 use super::record::{Port, Record};
 use super::{Config, Error, lock};
@@ -32,6 +33,7 @@ pub(crate) struct Engine {
     pub(crate) loopbacks: Loopbacks,
     pub(crate) firewall: Firewall,
     pub(crate) disks: Disks,
+    pub(crate) memory: MemoryWatch,
     pub(crate) journal: Journal,
     /// Containers whose records cannot be read: what they have is nobody else's.
     pub(crate) damaged: Mutex<Vec<Damaged>>,
@@ -105,10 +107,11 @@ impl Engine {
             containers: Mutex::default(),
             spawner: RwLock::new(spawner),
             init: init.to_owned(),
+            memory: MemoryWatch::new(layout.is_v2())?,
             layout,
             loopbacks: Loopbacks::default(),
             firewall,
-            disks: Disks::prepare(&config.disk, &data.join("disk"))?,
+            disks: Disks::prepare(&config.disk, &data.join("disk"), config.uids.start - 1)?,
             config,
             depot,
             pool,
@@ -133,7 +136,7 @@ impl Engine {
         if containers.contains_key(&record.handle) {
             return Err(Error::DuplicateHandle(record.handle));
         }
-        let container = Arc::new(Container::new(record, &self.depot, self.layout.v2()));
+        let container = Arc::new(Container::new(record, &self.depot, &self.layout));
         containers.insert(container.handle.clone(), container.clone());
         Ok(container)
     }

@@ -138,6 +138,7 @@ impl Engine {
         container.set_process(Some(process));
         let client = InitClient::connect(&container.socket()).map_err(|error| error.to_string())?;
         container.set_init(Some(Arc::new(client)));
+        self.restore_limits(container);
         self.follow(container).map_err(|error| error.chain())?;
         if record.phase == Phase::Stopped {
             let _turn = lock(&container.turn);

@@ -245,7 +245,7 @@ fn check(plan: &ContainerPlan) -> Result<(), Failure> {
         (base, "check the uid range"),
         ((1..=MOST_LOWERS).contains(&plan.lowers.len()), "check the number of layers"),
         (plan.user.uid > 0 && plan.user.uid < RANGE && plan.user.gid < RANGE, "check the user"),
-        (plan.shm_bytes > 0 && plan.run_bytes > 0, "check the sizes"),
+        (plan.shm_bytes > 0 && plan.run_bytes > 0 && plan.tmpfs_inodes > 0, "check the sizes"),
     ];
     match checks.into_iter().find(|(holds, _)| !holds) {
         Some((_, step)) => Err(Failure::new(step, &plan.id, libc::EINVAL)),

@@ -14,6 +14,8 @@ pub(crate) const NOSUID: u64 = 0x2;
 /// See [`RDONLY`].
 pub(crate) const NODEV: u64 = 0x4;
 /// See [`RDONLY`].
+pub(crate) const NOEXEC: u64 = 0x8;
+/// See [`RDONLY`].
 #[cfg(feature = "daemon")]
 pub(crate) const NOATIME: u64 = 0x10;
 const IDMAP: u64 = 0x10_0000;

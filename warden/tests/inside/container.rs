@@ -97,6 +97,8 @@ pub(crate) fn draft() -> Draft {
         binds: vec![Bind { source: "/usr".into(), target: "/usr".into(), read_only: true, owner: None }],
         shm_bytes: 16 << 20,
         run_bytes: 1 << 20,
+        tmpfs_inodes: 4096,
+        views: Vec::new(),
         files: vec![("/etc/hosts".into(), b"127.0.0.1 localhost\n".to_vec())],
         user: UserSpec { name: "vcap".into(), uid: 1000, gid: 1000, home: "/home/vcap".into() },
         id,

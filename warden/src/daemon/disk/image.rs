@@ -14,7 +14,7 @@ use crate::daemon::{Error, config, lock};
 use crate::sys::{self, loopdev, mount};
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
@@ -36,14 +36,25 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// less than the 0.7 ms that shutting a filesystem down does.
 const WORTH: u64 = 8 << 20;
 
+/// Most templates of unusual numbers of files that are kept, of some 100 KB each.
+const MOST_TEMPLATES: usize = 16;
+
+/// Blocks of a group of ext4 with blocks of 4 KiB, and inodes in one block.
+const GROUP: u64 = 32_768;
+const INODES_IN_BLOCK: u64 = 16;
+
 /// The pool.
 #[derive(Debug)]
-pub(super) struct Images(Arc<Pool>);
+pub(crate) struct Images(Arc<Pool>);
 
 #[derive(Debug)]
 struct Pool {
     directory: PathBuf,
     template: Template,
+    /// Files and directories of the template.
+    inodes: u64,
+    /// Those of other numbers that were asked for.
+    others: Mutex<BTreeMap<u64, Arc<Template>>>,
     /// How many are kept ready.
     want: usize,
     next: AtomicU64,
@@ -57,25 +68,30 @@ struct Shelf {
     closed: bool,
 }
 
+/// Makes the directory, and removes what an earlier daemon has left in it.
+pub(super) fn clear(directory: &Path) -> Result<(), Error> {
+    let mut builder = fs::DirBuilder::new();
+    builder
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(Error::io("make the directory of disks", directory))?;
+    let entries = fs::read_dir(directory).map_err(Error::io("list the directory of disks", directory))?;
+    for path in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()) {
+        fs::remove_file(&path).map_err(Error::io("remove an old disk", &path))?;
+    }
+    Ok(())
+}
+
 impl Images {
-    /// Makes the template, removes what an earlier daemon has left in `directory`, and begins to fill the pool.
+    /// Makes the template, and begins to fill the pool in `directory`.
     pub(super) fn open(directory: &Path, config: &config::Disk) -> Result<Self, Error> {
-        let mut builder = fs::DirBuilder::new();
-        builder
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(Error::io("make the directory of disks", directory))?;
-        for entry in
-            fs::read_dir(directory).map_err(Error::io("list the directory of disks", directory))?.flatten()
-        {
-            let path = entry.path();
-            fs::remove_file(&path).map_err(Error::io("remove an old disk", &path))?;
-        }
         let template = Template::make(&directory.join("template.img"), config.max_bytes, config.inodes)?;
         let pool = Arc::new(Pool {
             directory: directory.to_owned(),
             template,
+            inodes: config.inodes,
+            others: Mutex::default(),
             want: config.pool as usize,
             next: AtomicU64::new(0),
             shelf: Mutex::default(),
@@ -89,11 +105,14 @@ impl Images {
         Ok(Images(pool))
     }
 
-    /// One that is ready, or else one made now.
-    pub(super) fn take(&self) -> Result<Prepared, Error> {
+    /// One that is ready, or else one made now. Only such of the usual number of files are made ahead.
+    pub(super) fn take(&self, inodes: Option<u64>) -> Result<Prepared, Error> {
+        if let Some(inodes) = inodes.filter(|inodes| *inodes != self.0.inodes) {
+            return self.0.make(&*self.0.other(inodes)?);
+        }
         let ready = lock(&self.0.shelf).ready.pop_front();
         self.0.changed.notify_one();
-        ready.map_or_else(|| self.0.make(), Ok)
+        ready.map_or_else(|| self.0.make(&self.0.template), Ok)
     }
 
     /// Ends the filler, and removes what is ready.
@@ -125,7 +144,7 @@ impl Pool {
                 return;
             }
             drop(shelf);
-            match self.make() {
+            match self.make(&self.template) {
                 Ok(prepared) => {
                     let mut shelf = lock(&self.shelf);
                     if !shelf.closed {
@@ -141,8 +160,27 @@ impl Pool {
         }
     }
 
-    fn make(&self) -> Result<Prepared, Error> {
-        let path = self.directory.join(format!("{}.img", self.next.fetch_add(1, Ordering::Relaxed)));
+    /// The template of another number of files.
+    fn other(&self, inodes: u64) -> Result<Arc<Template>, Error> {
+        if let Some(template) = lock(&self.others).get(&inodes) {
+            return Ok(template.clone());
+        }
+        let path = self.path();
+        let template = Arc::new(Template::make(&path, self.template.size, inodes)?);
+        let mut others = lock(&self.others);
+        if others.len() >= MOST_TEMPLATES {
+            others.clear();
+        }
+        others.insert(inodes, template.clone());
+        Ok(template)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.join(format!("{}.img", self.next.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    fn make(&self, template: &Template) -> Result<Prepared, Error> {
+        let path = self.path();
         let mut options = OpenOptions::new();
         let file = options
             .read(true)
@@ -153,10 +191,10 @@ impl Pool {
             .map_err(Error::io("make a disk image", &path))?;
         let image = Image(path);
         let path = &image.0;
-        file.set_len(self.template.size).map_err(Error::io("size a disk image", path))?;
+        file.set_len(template.size).map_err(Error::io("size a disk image", path))?;
         let device = loopdev::attach(file.as_fd(), false, path.as_os_str().as_encoded_bytes())
             .map_err(Error::io("make a loop device of a disk image", path))?;
-        self.template.write(&file).map_err(Error::io("write a disk image", path))?;
+        template.write(&file).map_err(Error::io("write a disk image", path))?;
         let mount = mounted(device.number).map_err(Error::io("mount a disk image", path))?;
         for (name, mode) in [("upper", 0o755), ("work", 0o700)] {
             mkdirat(&mount, name, Mode::from_bits_truncate(mode))
@@ -195,7 +233,7 @@ impl Prepared {
     }
 
     /// Limits it and moves it into a container's directory; gives the mount.
-    pub(super) fn place(self, directory: &Path, bytes: u64) -> Result<OwnedFd, Error> {
+    pub(super) fn place(self, directory: &Path, bytes: Option<u64>) -> Result<OwnedFd, Error> {
         limit(self.device, self.usage, bytes)?;
         let target = directory.join(IMAGE);
         fs::rename(&self.image.0, &target).map_err(Error::io("move a disk image to", &target))?;
@@ -212,10 +250,25 @@ fn mounted(device: u32) -> io::Result<OwnedFd> {
 }
 
 /// Lets a filesystem be filled to `bytes`.
-pub(super) fn limit(device: u32, usage: Usage, bytes: u64) -> Result<(), Error> {
-    let reserved = usage.blocks.saturating_sub(bytes / usage.block);
+pub(super) fn limit(device: u32, usage: Usage, bytes: Option<u64>) -> Result<(), Error> {
+    let reserved = bytes.map_or(0, |bytes| usage.blocks.saturating_sub(bytes / usage.block));
     let path = PathBuf::from(format!("/sys/fs/ext4/loop{device}/reserved_clusters"));
     fs::write(&path, reserved.to_string()).map_err(Error::io("set the disk limit", &path))
+}
+
+/// Refuses a number of files that the filesystem was not made for. It was made for a little more than was asked for: each
+/// of its groups has a whole number of blocks of inodes.
+pub(super) fn check_inodes(usage: Usage, wanted: Option<u64>) -> Result<(), Error> {
+    let groups = usage.blocks.div_ceil(GROUP) + 1;
+    let most = usage.inodes;
+    let least = most.saturating_sub(groups * INODES_IN_BLOCK);
+    match wanted.filter(|wanted| !(least..=most).contains(wanted)) {
+        None => Ok(()),
+        Some(wanted) => Err(Error::Invalid(format!(
+            "disk_inodes: the number of files is fixed when a container is made, and this one has {most}, not {wanted}: \
+             ask for it when it is made, or set `disk.inodes`; with project quotas it could be changed (`disk.method`)"
+        ))),
+    }
 }
 
 /// Refuses unless the device has the image of this container's directory: the number of a device that was given up may be
