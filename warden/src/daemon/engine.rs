@@ -86,6 +86,7 @@ impl Engine {
         }
         let pool = config.pool()?;
         check_pool(pool, &config)?;
+        let disks = Disks::prepare(&config.disk, &data.join("disk"), config.uids.start - 1)?;
         let forward = Path::new("/proc/sys/net/ipv4/ip_forward");
         fs::write(forward, "1").map_err(Error::io("let the host forward packets", forward))?;
         let layout = Layout::prepare(&format!("cupola-{}", config.instance()))?;
@@ -111,7 +112,7 @@ impl Engine {
             layout,
             loopbacks: Loopbacks::default(),
             firewall,
-            disks: Disks::prepare(&config.disk, &data.join("disk"), config.uids.start - 1)?,
+            disks,
             config,
             depot,
             pool,

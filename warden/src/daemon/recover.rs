@@ -145,6 +145,8 @@ impl Engine {
             // The stop may have been cut off.
             self.end_processes(container, super::stop::How::Kill).map_err(|error| error.chain())?;
         }
+        // Nobody was there to be told.
+        self.check_memory(container, None);
         Ok(())
     }
 

@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Controllers that we use. cpuset is left out: a new group of it on v1 takes no processes before it is configured.
-const V1: [&str; 7] = ["memory", "cpu", "cpuacct", "pids", "devices", "freezer", "blkio"];
+/// Controllers that we use. Nothing is limited by cpuset, but Java takes a v1 host for no container's without it.
+const V1: [&str; 8] = ["memory", "cpu", "cpuacct", "cpuset", "pids", "devices", "freezer", "blkio"];
 const V2: [&str; 4] = ["memory", "cpu", "pids", "io"];
 /// Hierarchies of v1 that a container sees its group in.
-const SHOWN: [&str; 4] = ["memory", "cpu", "cpuacct", "pids"];
+const SHOWN: [&str; 5] = ["memory", "cpu", "cpuacct", "cpuset", "pids"];
 /// Those of v2 that there must be: without them nothing is limited.
 const NEEDED: [&str; 2] = ["memory", "pids"];
 
@@ -49,6 +49,9 @@ impl Layout {
         }
         if let (false, Some(parent)) = (v2, parents.iter().find(|dir| dir.join("devices.deny").exists())) {
             devices::close_v1(parent)?;
+        }
+        if let (false, Some(parent)) = (v2, parents.iter().find(|dir| dir.join("cpuset.cpus").exists())) {
+            open_cpuset(parent)?;
         }
         let homes = Homes::find(v2, &parents);
         tracing::info!(version = if v2 { 2 } else { 1 }, directories = ?parents, "cgroups");
@@ -155,6 +158,17 @@ fn v1_parents(mounts: &str, own: &str, name: &str) -> Vec<(PathBuf, String)> {
     parents.sort();
     parents.dedup();
     parents
+}
+
+/// A new group of v1's cpuset takes no processes before it has processors and memory nodes: the platform's gets all that
+/// the daemon's has, and each group in it the same when it is made.
+fn open_cpuset(parent: &Path) -> Result<(), Error> {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let from = parent.parent().unwrap_or(parent).join(file);
+        let all = fs::read_to_string(&from).map_err(Error::io("read", &from))?;
+        write(parent, file, all.trim())?;
+    }
+    write(parent, "cgroup.clone_children", "1")
 }
 
 fn v2_parent(mounts: &str, own: &str, name: &str) -> Result<(PathBuf, Option<PathBuf>), Error> {
