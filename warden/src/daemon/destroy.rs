@@ -67,10 +67,9 @@ impl Engine {
             link::remove(&link::name(&container.id))?;
         }
         container.group.remove(END_TIMEOUT)?;
-        // With the last process went its mounts, and with them the loop device; the kernel does that a moment later.
         let disk = container.record().disk;
         if let Some(disk) = disk {
-            disk.wait_released(&container.directory, END_TIMEOUT)?;
+            self.disks.give_back(disk, &container.directory)?;
         }
         match fs::remove_dir_all(&container.directory) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
