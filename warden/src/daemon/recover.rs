@@ -33,16 +33,8 @@ impl Engine {
                         why,
                         "container cannot be taken over"
                     );
-                    let _turn = lock(&container.turn);
-                    if let Err(error) =
-                        container.change(&self.journal, |record| record.phase = Phase::Destroyed)
-                    {
-                        tracing::error!(
-                            handle = container.handle,
-                            error = error.chain(),
-                            "journal not written"
-                        );
-                    }
+                    // Not journaled: its record has made this daemon come to that, and will make the next one.
+                    container.record().phase = Phase::Destroyed;
                 }
             }
         }
