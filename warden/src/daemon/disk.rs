@@ -9,6 +9,7 @@
 
 mod image;
 mod project;
+mod template;
 mod usage;
 
 pub(crate) use usage::Usage;

@@ -10,18 +10,18 @@
 //! container is gone anyway.
 
 use super::Usage;
+use super::template::Template;
 use crate::daemon::{Error, config, lock};
 use crate::sys::{self, loopdev, mount};
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::CString;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek, SeekFrom};
+use std::fs::{self, OpenOptions};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -360,75 +360,4 @@ pub(super) fn abandon(device: u32, directory: &Path, usage: Usage) -> io::Result
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let root = openat(&mount, ".", flags, Mode::empty())?;
     sys::filesystem::shut_down(root.as_fd())
-}
-
-/// A new filesystem, as the few blocks of it that are not zero.
-#[derive(Debug)]
-struct Template {
-    size: u64,
-    pieces: Vec<(u64, Vec<u8>)>,
-}
-
-impl Template {
-    /// Makes a filesystem in the file `path`, which is removed again.
-    fn make(path: &Path, size: u64, inodes: u64) -> Result<Template, Error> {
-        let make = || -> Result<Template, Error> {
-            let file = File::create(path).map_err(Error::io("make the template of disks", path))?;
-            file.set_len(size).map_err(Error::io("size the template of disks", path))?;
-            format(path, inodes)?;
-            Template::read(path, size).map_err(Error::io("read the template of disks", path))
-        };
-        let made = make();
-        let _ = fs::remove_file(path);
-        made
-    }
-
-    fn read(path: &Path, size: u64) -> io::Result<Template> {
-        let mut file = File::open(path)?;
-        let mut pieces = Vec::new();
-        let mut position = 0;
-        while let Some(start) = seek(&mut file, position, libc::SEEK_DATA)? {
-            position = seek(&mut file, start, libc::SEEK_HOLE)?.unwrap_or(size);
-            let mut bytes = vec![0; (position - start) as usize];
-            file.seek(SeekFrom::Start(start))?;
-            io::Read::read_exact(&mut file, &mut bytes)?;
-            pieces.push((start, bytes));
-        }
-        Ok(Template { size, pieces })
-    }
-
-    fn write(&self, file: &File) -> io::Result<()> {
-        self.pieces.iter().try_for_each(|(at, bytes)| file.write_all_at(bytes, *at))
-    }
-}
-
-/// lseek(2) to data or a hole; `None` when there is none any more.
-fn seek(file: &mut File, from: u64, what: i32) -> io::Result<Option<u64>> {
-    let whence =
-        if what == libc::SEEK_DATA { nix::unistd::Whence::SeekData } else { nix::unistd::Whence::SeekHole };
-    match nix::unistd::lseek(&*file, from as i64, whence) {
-        Ok(position) => Ok(Some(position as u64)),
-        Err(nix::Error::ENXIO) => Ok(None),
-        Err(errno) => Err(errno.into()),
-    }
-}
-
-fn format(image: &Path, inodes: u64) -> Result<(), Error> {
-    // No journal: after a crash of the host the container is gone anyway. No blocks kept for root: limits are ours. Few
-    // blocks that are not zero, and those together: no spare superblocks, all tables of the filesystem at its start.
-    let output = Command::new("mkfs.ext4")
-        .args(["-q", "-F", "-m", "0", "-b", "4096", "-O", "^has_journal,^resize_inode,sparse_super2"])
-        .args(["-E", "lazy_itable_init=1,nodiscard,num_backup_sb=0,packed_meta_blocks=1", "-G", "1024"])
-        .args(["-N", &inodes.to_string()])
-        .arg(image)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(Error::io("start mkfs.ext4 (Debian package e2fsprogs)", image))?;
-    match output.status.success() {
-        true => Ok(()),
-        false => {
-            let output = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            Err(Error::Program { program: "mkfs.ext4", output })
-        }
-    }
 }
