@@ -11,6 +11,10 @@ mod jobs;
 mod lifecycle;
 #[path = "outside/limits.rs"]
 mod limits;
+#[path = "outside/limits_disk.rs"]
+mod limits_disk;
+#[path = "outside/limits_memory.rs"]
+mod limits_memory;
 #[path = "outside/links.rs"]
 mod links;
 #[path = "outside/network.rs"]

@@ -3,10 +3,12 @@
 use super::cgroup::Layout;
 use super::config::UIDS;
 use super::container::Container;
+use super::disk::Disks;
 use super::id::{Ids, JobIds};
 use super::journal::{Damaged, Journal};
 use super::net::firewall::Firewall;
 use super::net::{LinkMaker, Links, PoolNet, Resolvers, link};
+use super::oom::MemoryWatch;
 use super::pool::Pool;
 use super::record::{Port, Record};
 use super::{Config, Error, lock};
@@ -28,6 +30,8 @@ pub(crate) struct Engine {
     pub(crate) init: PathBuf,
     pub(crate) layout: Layout,
     pub(crate) firewall: Arc<Firewall>,
+    pub(crate) disks: Disks,
+    pub(crate) memory: MemoryWatch,
     pub(crate) journal: Journal,
     /// Containers whose records cannot be read: what they have is nobody else's.
     pub(crate) damaged: Mutex<Vec<Damaged>>,
@@ -80,6 +84,7 @@ impl Engine {
         let maker = LinkMaker::new(&config.instance(), config.network.mtu.unwrap_or_else(link::default_mtu));
         check_pool(pool, &maker)?;
         let release_delay = Duration::from_secs(config.network.release_delay);
+        let disks = Disks::prepare(&config.disk, &data.join("disk"), config.uids.start - 1)?;
         let forward = Path::new("/proc/sys/net/ipv4/ip_forward");
         fs::write(forward, "1").map_err(Error::io("let the host forward packets", forward))?;
         if pool.has_six() {
@@ -98,11 +103,13 @@ impl Engine {
             ids: Ids::default(),
             pools: Mutex::new(pools),
             containers: Mutex::default(),
-            config,
             spawner: RwLock::new(spawner),
             init: init.to_owned(),
+            memory: MemoryWatch::new(layout.is_v2())?,
             layout,
             firewall,
+            disks,
+            config,
             depot,
             pool,
             resolvers,
@@ -126,7 +133,7 @@ impl Engine {
         if containers.contains_key(&record.handle) {
             return Err(Error::DuplicateHandle(record.handle));
         }
-        let container = Arc::new(Container::new(record, &self.depot, self.layout.v2()));
+        let container = Arc::new(Container::new(record, &self.depot, &self.layout));
         containers.insert(container.handle.clone(), container.clone());
         Ok(container)
     }
@@ -155,6 +162,7 @@ impl Engine {
     /// Ends what works in the background. When there is no container, what the platform has in the kernel can go.
     pub(crate) fn leave(&self) {
         self.links.end();
+        self.disks.close();
         if !self.all().is_empty() || !lock(&self.damaged).is_empty() {
             return;
         }
