@@ -25,7 +25,7 @@ CLUSTER_PACKAGES := haproxy postgresql util-linux
 
 export CARGO_TARGET_DIR
 
-.PHONY: help run cluster stop build release install-packages test-packages cluster-packages user stacks test test-unit test-root test-e2e test-cluster test-vm check deny clean-cache
+.PHONY: help run cluster stop build release install-packages test-packages cluster-packages user stacks test test-unit test-root test-e2e test-cluster test-vm test-chaos fuzz check deny clean-cache
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -92,6 +92,15 @@ test-cluster: stacks user cluster-packages ## A platform on several hosts surviv
 
 test-vm: stacks test-packages ## The privileged suite in a virtual machine with pure cgroup v2
 	CUPOLA_CACHE=$(CACHE) $(BIN)/vm-run
+
+KILLS ?= 500
+OPERATIONS ?= 10000
+test-chaos: stacks ## Deaths at every step, and random operations with random deaths (KILLS, OPERATIONS, CUPOLA_SEED)
+	CUPOLA_KILLS=$(KILLS) CUPOLA_OPERATIONS=$(OPERATIONS) cargo nextest run -p warden --locked --profile chaos -E 'binary(privileged_chaos)' --no-capture
+
+FUZZ_SECONDS ?= 600
+fuzz: ## Random bytes for every reader of bytes, FUZZ_SECONDS for each; needs g++
+	@support/fuzz.sh $(FUZZ_SECONDS)
 
 deny: ## Licences, advisories and sources of every dependency
 	cargo deny --all-features check

@@ -24,7 +24,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("health-manager", &["cupola-protocol", "cupola-bus", "cupola-status"]),
     ("services", &["cupola-protocol", "cupola-bus", "cupola-status", "warden-client", "rootfs"]),
     ("cli", &["cupola-protocol"]),
-    ("testkit", &["cupola-protocol", "cupola-bus", "warden-client"]),
+    ("inventory", &[]),
+    ("testkit", &["cupola-protocol", "cupola-bus", "inventory", "warden-client"]),
     (
         "cupola",
         &[

@@ -5,6 +5,7 @@
 //! | [`wire`] | what daemon, spawner and init say to each other, and its bytes | all three |
 //! | [`channel`] | packets with descriptors over a `SOCK_SEQPACKET` socket | all three |
 //! | [`daemon`] | the socket, and everything of a container that is outside it | `warden` |
+//! | [`fault`] | places at which tests end a process; empty in releases | all three |
 //! | [`spawner`] | building a container; [`spawner::client::Spawner`] is the daemon's side | `warden-init spawner` |
 //! | [`init`] | jobs, their output, tar streams; [`init::client::InitClient`] is the daemon's side | `warden-init init` |
 //! | [`seccomp`] | which system calls a container may make, compiled to BPF | `warden-init spawner` |
@@ -13,6 +14,7 @@
 pub mod channel;
 #[cfg(feature = "daemon")]
 pub mod daemon;
+pub mod fault;
 pub mod init;
 mod seccomp;
 pub mod spawner;

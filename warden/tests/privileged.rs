@@ -17,5 +17,6 @@ mod network;
 mod peers;
 #[path = "outside/recovery.rs"]
 mod recovery;
+#[allow(dead_code, reason = "shared with privileged_chaos, which uses other parts of it")]
 #[path = "outside/scene.rs"]
 mod scene;

@@ -13,7 +13,6 @@
 
 pub mod cluster;
 mod eventually;
-mod inventory;
 mod nats;
 mod platform;
 mod postgres;

@@ -316,7 +316,8 @@ impl Drop for Platform {
 
 /// Takes stock of what platforms leave in the kernel, and of these directories.
 pub fn inventory(directories: Vec<PathBuf>) -> Inventory {
-    Inventory::take(Scope { cgroup_prefixes: vec![format!("cupola-{INSTANCE}")], directories })
+    let cgroup_prefixes = vec![format!("cupola-{INSTANCE}")];
+    Inventory::take(Scope { cgroup_prefixes, directories, ..Scope::default() })
 }
 
 /// Three ports that nobody uses now. They are held together, so that they differ.

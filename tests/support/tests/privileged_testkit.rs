@@ -111,8 +111,36 @@ fn loop_devices_and_mounts_are_seen() {
         || drop(sh(&format!("truncate -s 8M {image}; mke2fs -q {image}; mount -o loop {image} {point}"))),
         || drop(sh(&format!("umount {point}"))),
     );
-    assert!(difference.contains("+ loop device loop"), "{difference}");
+    assert!(difference.contains("+ loop device of"), "{difference}");
     assert!(difference.contains(&format!("+ mount {point}: ext")), "{difference}");
+}
+
+#[test]
+fn processes_and_their_namespaces_are_seen() {
+    let mut held = None;
+    let scope = Scope { programs: vec!["sleep".to_owned()], ..Scope::default() };
+    let words = format!("1000.{}", std::process::id());
+    let held_by = std::cell::RefCell::new(&mut held);
+    let difference = seen(
+        scope,
+        || {
+            let child = Command::new("unshare").args(["-u", "sleep", &words]).spawn().unwrap();
+            // Not before unshare has become the other program is it what is looked for.
+            let program = format!("/proc/{}/exe", child.id());
+            testkit::eventually_blocking(std::time::Duration::from_secs(10), || {
+                let found = fs::read_link(&program).unwrap();
+                if found.ends_with("sleep") { Ok(()) } else { Err(format!("{}", found.display())) }
+            });
+            **held_by.borrow_mut() = Some(child);
+        },
+        || {
+            let mut child = held_by.borrow_mut().take().unwrap();
+            child.kill().unwrap();
+            child.wait().unwrap();
+        },
+    );
+    assert!(difference.contains(&format!("sleep {words}")), "{difference}");
+    assert!(difference.contains("+ namespace uts"), "{difference}");
 }
 
 #[test]

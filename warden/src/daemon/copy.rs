@@ -4,6 +4,7 @@
 use super::engine::{Engine, Peer};
 use super::record::Phase;
 use super::{Error, tree};
+use crate::fault;
 use crate::wire::JobUser;
 use cupola_protocol::warden::{CopyInRequest, CopyOutRequest};
 use nix::unistd::{Gid, Group, Uid, User};
@@ -22,7 +23,9 @@ impl Engine {
             .init()?
             .unpack(Path::new(&request.dst_path), JobUser::Vcap, ours)
             .map_err(Error::init("copy into the container"))?;
+        fault::point("copy_in.begun");
         let written = source.write(File::from(theirs));
+        fault::point("copy_in.written");
         // What the other side says is the reason, and a broken pipe here only its echo.
         transfer.finish().map_err(Error::init("copy into the container"))?;
         written
@@ -49,7 +52,9 @@ impl Engine {
             .init()?
             .pack(Path::new(&request.src_path), JobUser::Root, theirs)
             .map_err(Error::init("copy out of the container"))?;
+        fault::point("copy_out.begun");
         let read = target.read(File::from(ours));
+        fault::point("copy_out.read");
         transfer.finish().map_err(Error::init("copy out of the container"))?;
         read
     }

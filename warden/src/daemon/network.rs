@@ -4,6 +4,7 @@ use super::engine::Engine;
 use super::net::Out;
 use super::record::Port;
 use super::{Error, lock};
+use crate::fault;
 use cupola_protocol::warden::{NetInRequest, NetInResponse, NetOutRequest};
 
 impl Engine {
@@ -40,11 +41,13 @@ impl Engine {
             }
         };
         container.change(&self.journal, |record| record.ports.push(port)).inspect_err(|_| give_back())?;
+        fault::point("net_in.recorded");
         if let Err(error) = self.firewall.add_port(container.subnet, port) {
             container.change(&self.journal, |record| record.ports.retain(|known| *known != port))?;
             give_back();
             return Err(error);
         }
+        fault::point("net_in.done");
         Ok(NetInResponse { host_port: port.host.into(), container_port: port.container.into() })
     }
 
@@ -78,9 +81,12 @@ impl Engine {
             return Ok(());
         }
         container.change(&self.journal, |record| record.outs.push(out.clone()))?;
+        fault::point("net_out.recorded");
         self.firewall.add_out(&container.id, container.subnet, &out).or_else(|error| {
             container.change(&self.journal, |record| record.outs.retain(|known| *known != out))?;
             Err(error)
-        })
+        })?;
+        fault::point("net_out.done");
+        Ok(())
     }
 }

@@ -85,6 +85,7 @@ impl Spawner {
         let process = Command::new(format!("/proc/self/fd/{}", sealed.as_raw_fd()))
             .arg("spawner")
             .env_clear()
+            .envs(crate::fault::environment())
             .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::null())
             .spawn()

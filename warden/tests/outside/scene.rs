@@ -1,5 +1,6 @@
 //! A daemon for a test, with a root filesystem; nothing of it is left when it is dropped.
 
+use inventory::{Inventory, Scope};
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,24 @@ pub(crate) struct Warden {
     daemon: Child,
     /// Name of the platform in kernel objects.
     pub(crate) instance: String,
+    /// The words that start the daemon, before those about its configuration.
+    pub(crate) launch: Vec<String>,
+    /// The platform's data directory.
+    pub(crate) data: PathBuf,
     directory: tempfile::TempDir,
+}
+
+/// What a test wants of its daemon beyond the ordinary.
+#[derive(Default)]
+pub(crate) struct Setup<'a> {
+    /// Configuration in the network section.
+    pub(crate) network: &'a str,
+    /// Configuration before any section.
+    pub(crate) top: &'a str,
+    /// The data directory; one of the test's own directory when missing.
+    pub(crate) data: Option<&'a Path>,
+    /// Words before the daemon's program.
+    pub(crate) before: &'a [&'a str],
 }
 
 /// What a job did.
@@ -37,12 +55,19 @@ impl Warden {
 
     /// The same with more configuration: of the network section, and before any section.
     pub(crate) async fn start_with(network: &str, top: &str) -> Self {
+        Warden::start_as(Setup { network, top, ..Setup::default() }).await
+    }
+
+    /// The same with everything that a test can want.
+    pub(crate) async fn start_as(setup: Setup<'_>) -> Self {
+        let Setup { network, top, .. } = setup;
         assert!(
             nix::unistd::geteuid().is_root(),
             "this test makes containers and needs root: run `make test` as root"
         );
         let directory = tempfile::Builder::new().prefix("warden-outside-").tempdir().unwrap();
         make_root(&directory.path().join("root"));
+        let data = setup.data.map_or_else(|| directory.path().join("data"), Path::to_owned);
         let number = std::process::id() % 240;
         let instance = format!("t{}", std::process::id());
         let config = format!(
@@ -50,7 +75,7 @@ impl Warden {
              ports = {{ start = {}, count = 40 }}\nuids = {{ start = {}, count = 64 }}\n\
              [network]\npool = \"10.251.{number}.0/24\"\n{network}\n",
             directory.path().join("warden.sock"),
-            directory.path().join("data"),
+            data,
             directory.path().join("root"),
             init_program(),
             20_000 + number * 40,
@@ -58,8 +83,10 @@ impl Warden {
         );
         fs::write(directory.path().join("warden.toml"), config).unwrap();
         let client = Client::new(directory.path().join("warden.sock")).with_patience(Duration::from_secs(20));
-        let daemon = spawn(directory.path());
-        let warden = Warden { client, daemon, instance, directory };
+        let launch: Vec<String> =
+            setup.before.iter().chain(&[env!("CARGO_BIN_EXE_warden")]).map(|word| word.to_string()).collect();
+        let daemon = spawn(&launch, directory.path());
+        let warden = Warden { client, daemon, instance, launch, data, directory };
         warden.client.ping().await.unwrap_or_else(|error| panic!("{error}\n{}", warden.log()));
         warden
     }
@@ -112,7 +139,12 @@ impl Warden {
     /// Kills the daemon as the out-of-memory killer would, and starts another.
     pub(crate) async fn kill_and_restart(&mut self) {
         self.kill();
-        self.daemon = spawn(self.directory.path());
+        self.restart().await;
+    }
+
+    /// Starts another daemon in place of one that is dead.
+    pub(crate) async fn restart(&mut self) {
+        self.daemon = spawn(&self.launch, self.directory.path());
         // A program that the killed daemon was just starting may hold its socket for a moment: not the first answer
         // counts.
         eventually("the daemon answers again", async || self.client.ping().await.is_ok()).await;
@@ -124,6 +156,45 @@ impl Warden {
         self.daemon.wait().unwrap();
     }
 
+    /// Waits for the daemon, which is about to die.
+    pub(crate) fn wait(&mut self) -> std::process::ExitStatus {
+        self.daemon.wait().unwrap()
+    }
+
+    /// Whether the daemon is dead.
+    pub(crate) fn is_dead(&mut self) -> bool {
+        self.daemon.try_wait().unwrap().is_some()
+    }
+
+    /// Where the daemon and its spawner look at every fault point for what shall happen (`warden::fault`).
+    pub(crate) fn fault(&self) -> PathBuf {
+        self.path().join("fault")
+    }
+
+    /// The children of the daemon: its spawner, and programs that it is running.
+    pub(crate) fn children(&self) -> Vec<i32> {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        let read = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("children"));
+        let children: String = threads.flatten().filter_map(|thread| read(thread).ok()).collect();
+        children.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+    }
+
+    /// What the whole machine has now, as far as a warden could leave it behind.
+    pub(crate) fn stock(&self) -> Inventory {
+        Inventory::take(self.scope())
+    }
+
+    /// What [`Warden::stock`] looks at. Another daemon has another process.
+    pub(crate) fn scope(&self) -> Scope {
+        Scope {
+            cgroup_prefixes: vec![format!("cupola-{}", self.instance)],
+            directories: vec![self.data.join("warden")],
+            programs: vec!["warden-init".to_owned(), env!("CARGO_BIN_EXE_warden").to_owned()],
+            descriptors_of: Some(self.daemon.id()),
+            rename: None,
+        }
+    }
+
     /// Ends the daemon as an operator would; it must succeed.
     pub(crate) fn end(&mut self) {
         let pid = nix::unistd::Pid::from_raw(self.pid());
@@ -132,10 +203,17 @@ impl Warden {
         assert!(status.success(), "{status}\n{}", self.log());
     }
 
+    /// The platform's cgroups, and what is in them.
+    pub(crate) fn cgroups(&self) -> Vec<PathBuf> {
+        let name = format!("cupola-{}", self.instance);
+        let ours = |path: &PathBuf| path.components().any(|part| part.as_os_str() == name.as_str());
+        walk(Path::new("/sys/fs/cgroup")).into_iter().filter(ours).collect()
+    }
+
     /// Everything on this host that is named after this platform or lies in its data: mounts, links, firewall, cgroups,
     /// loop devices, files.
     pub(crate) fn inventory(&self) -> Vec<String> {
-        let data = self.path().join("data");
+        let data = &self.data;
         let mut found = Vec::new();
         let data_text = data.display().to_string();
         for line in fs::read_to_string("/proc/self/mountinfo").unwrap().lines() {
@@ -152,12 +230,7 @@ impl Warden {
         let rules =
             Command::new("nft").args(["list", "table", "inet", &table]).output().expect("nft runs").stdout;
         found.extend(String::from_utf8_lossy(&rules).lines().map(|line| format!("rule {}", line.trim())));
-        let name = format!("cupola-{}", self.instance);
-        for directory in walk(Path::new("/sys/fs/cgroup")) {
-            if directory.components().any(|part| part.as_os_str() == name.as_str()) {
-                found.push(format!("cgroup {}", directory.display()));
-            }
-        }
+        found.extend(self.cgroups().iter().map(|directory| format!("cgroup {}", directory.display())));
         for device in fs::read_dir("/sys/block").unwrap().flatten() {
             let file = fs::read_to_string(device.path().join("loop/backing_file")).unwrap_or_default();
             if file.contains(&data_text) {
@@ -181,7 +254,9 @@ impl Drop for Warden {
         if std::thread::panicking() {
             eprintln!("--- the daemon's log\n{}---", self.log());
         }
-        self.daemon = spawn(self.directory.path());
+        let _ = fs::remove_file(self.fault());
+        self.launch = vec![env!("CARGO_BIN_EXE_warden").to_owned()];
+        self.daemon = spawn(&self.launch, self.directory.path());
         let client = self.client.clone();
         let clean = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -249,12 +324,14 @@ pub(crate) async fn kill(warden: &Warden, handle: &str) {
     warden.client.stop(handle, StopMode::Kill).await.unwrap();
 }
 
-fn spawn(directory: &Path) -> Child {
+fn spawn(launch: &[String], directory: &Path) -> Child {
     let log = File::options().create(true).append(true).open(directory.join("warden.log")).unwrap();
-    Command::new(env!("CARGO_BIN_EXE_warden"))
+    Command::new(&launch[0])
+        .args(&launch[1..])
         .arg("--config")
         .arg(directory.join("warden.toml"))
         .env("RUST_LOG", "info,warden=debug")
+        .env("WARDEN_FAULT", directory.join("fault"))
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
         .stderr(log)

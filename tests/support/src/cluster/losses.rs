@@ -51,6 +51,7 @@ pub fn test(
     let before = crate::Inventory::take(crate::Scope {
         cgroup_prefixes: vec!["cupola-".to_owned()],
         directories: vec![directory.to_owned()],
+        ..crate::Scope::default()
     });
     let tested = start().and_then(|cluster| lose_all(&cluster, only));
     if tested.is_err() {
