@@ -16,7 +16,7 @@ pub mod channel;
 pub mod daemon;
 pub mod fault;
 pub mod init;
-mod seccomp;
+pub mod seccomp;
 pub mod spawner;
 pub mod sys;
 pub mod wire;
