@@ -6,6 +6,7 @@ use super::engine::{Engine, Peer};
 use super::net::link;
 use super::record::{BindRecord, InitProcess, Phase, Record};
 use super::{Error, disk, lock};
+use crate::fault;
 use crate::init::client::InitClient;
 use crate::spawner::client::{SpawnError, Spawned, Spawner};
 use crate::wire::{Bind, ContainerPlan, Layer, Upper, UserSpec};
@@ -30,6 +31,7 @@ impl Engine {
         let built = self.build(&container).and_then(|()| self.follow_own(&container));
         match built {
             Ok(()) => {
+                fault::point("create.done");
                 let ms = begun.elapsed().as_millis() as u64;
                 tracing::info!(handle = container.handle, id = container.id, ms, "container created");
                 Ok(container.handle.clone())
@@ -169,25 +171,33 @@ impl Engine {
     /// Everything of the container, from its first record to an init that answers.
     fn build(&self, container: &Container) -> Result<(), Error> {
         let record = container.record().clone();
+        fault::point("create.reserved");
         self.journal.begin(&record)?;
+        fault::point("create.recorded");
         let directory = &container.directory;
         let made = fs::DirBuilder::new().mode(0o700).create(directory);
         made.map_err(Error::io("make the container's directory", directory))?;
+        fault::point("create.directory");
         container.group.make()?;
+        fault::point("create.cgroup");
         container.group.set_base_limits(self.config.pids_limit)?;
         let image = directory.join(disk::IMAGE);
         let device = match record.read_only {
             true => None,
             false => Some(disk::make(&image, self.config.disk.max_bytes, self.config.disk.inodes)?),
         };
+        fault::point("create.disk");
         let namespace = match container.subnet {
             Some(subnet) => link::make(&container.id, subnet, self.mtu)?,
             None => self.loopbacks.take()?,
         };
+        fault::point("create.link");
         container.with_member(|member| self.firewall.add(member))?;
+        fault::point("create.rules");
 
         let plan = self.plan(container, &record, device.as_ref().map(|device| device.path.as_path()));
         let spawned = self.spawn_init(plan, namespace.as_fd())?;
+        fault::point("create.spawned");
         let start_time =
             start_time(spawned.pid).ok_or_else(|| Error::Left("its init ended at once".to_owned()))?;
         let init = InitProcess { pid: spawned.pid, start_time };
@@ -196,10 +206,12 @@ impl Engine {
         if device.is_some() {
             disk::limit(&image, spawned.pid, record.disk_bytes)?;
         }
+        fault::point("create.limited");
         let socket = container.socket();
         let client =
             InitClient::connect_own(&socket).map_err(Error::io("reach the container's init", &socket))?;
         container.set_init(Some(Arc::new(client)));
+        fault::point("create.connected");
         // The one record that makes it a container to be taken over.
         container.change(&self.journal, |record| (record.init, record.phase) = (Some(init), Phase::Active))
     }

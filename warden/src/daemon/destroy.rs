@@ -7,6 +7,7 @@ use super::net::link;
 use super::record::Phase;
 use super::stop::How;
 use super::{END_TIMEOUT, Error, disk, lock};
+use crate::fault;
 use crate::sys::process;
 use std::fs;
 use std::io;
@@ -61,23 +62,32 @@ impl Engine {
     }
 
     fn remove_all(&self, container: &Container) -> Result<(), Error> {
+        fault::point("destroy.begun");
         self.end_container(container)?;
+        fault::point("destroy.ended");
         container.with_member(|member| self.firewall.remove(member))?;
+        fault::point("destroy.rules");
         if container.subnet.is_some() {
             link::remove(&link::name(&container.id))?;
         }
+        fault::point("destroy.link");
         container.group.remove(END_TIMEOUT)?;
+        fault::point("destroy.cgroup");
         // With the last process went its mounts, and with them the loop device; the kernel does that a moment later.
         if !container.record().read_only {
             disk::wait_released(&container.directory.join(disk::IMAGE), END_TIMEOUT)?;
         }
+        fault::point("destroy.disk");
         match fs::remove_dir_all(&container.directory) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(Error::io("remove the container's directory", &container.directory)(error));
             }
             _ => (),
         }
-        self.journal.remove(&container.id)
+        fault::point("destroy.directory");
+        self.journal.remove(&container.id)?;
+        fault::point("destroy.done");
+        Ok(())
     }
 
     /// Ends every process, the init with them.
@@ -105,6 +115,7 @@ impl Engine {
             }
             container.set_process(None);
         }
+        fault::point("destroy.init");
         // Without an init that is known, what is in the groups; with one, what may have been put into them from outside.
         match container.group.kill(None, deadline.saturating_duration_since(Instant::now())) {
             0 => Ok(()),

@@ -8,6 +8,7 @@
 
 use super::Error;
 use super::record::Record;
+use crate::fault;
 use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::net::Ipv4Addr;
@@ -212,9 +213,12 @@ fn stem(path: &Path) -> Option<String> {
 /// Replaces a file by another of the same name: whoever reads sees the one or the other, whole. Where that fails, the old
 /// one is still there.
 pub(crate) fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
+    fault::point("journal.write");
     let temporary = path.with_extension("new");
     let mut written = fs::File::create(&temporary).and_then(|mut file| file.write_all(contents));
+    fault::point("journal.written");
     written = written.and_then(|()| fs::rename(&temporary, path));
+    fault::point("journal.renamed");
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
     }

@@ -5,6 +5,7 @@ use super::disk::{self, Usage};
 use super::engine::Engine;
 use super::record::Phase;
 use super::{Error, lock};
+use crate::fault;
 use cupola_protocol::warden::{
     LimitCpuRequest, LimitCpuResponse, LimitDiskRequest, LimitDiskResponse, LimitMemoryRequest,
     LimitMemoryResponse,
@@ -25,6 +26,7 @@ impl Engine {
         if let Some(bytes) = request.limit_in_bytes {
             let bytes = bytes.min(UNLIMITED);
             container.group.limit_memory(bytes)?;
+            fault::point("limit_memory.set");
             container.change(&self.journal, |record| record.memory_bytes = Some(bytes))?;
         }
         Ok(LimitMemoryResponse { limit_in_bytes: Some(container.group.memory_limit()) })
@@ -38,6 +40,7 @@ impl Engine {
         if let Some(shares) = request.limit_in_shares {
             let shares = shares.max(LEAST_SHARES);
             container.group.limit_cpu(shares)?;
+            fault::point("limit_cpu.set");
             container.change(&self.journal, |record| record.cpu_shares = Some(shares))?;
         }
         Ok(LimitCpuResponse { limit_in_shares: container.record().cpu_shares.or(Some(DEFAULT_SHARES)) })
@@ -58,6 +61,7 @@ impl Engine {
             let pid =
                 container.init_pid().ok_or_else(|| Error::Left("the container has no init".to_owned()))?;
             disk::limit(&container.directory.join(disk::IMAGE), pid, bytes)?;
+            fault::point("limit_disk.set");
             container.change(&self.journal, |record| record.disk_bytes = bytes)?;
         }
         let bytes = container.record().disk_bytes;

@@ -8,6 +8,7 @@ use super::journal::Damaged;
 use super::net::link;
 use super::record::{Phase, Record};
 use super::{Error, lock};
+use crate::fault;
 use crate::init::client::InitClient;
 use crate::sys::process;
 use std::fs;
@@ -17,11 +18,14 @@ use std::sync::Arc;
 impl Engine {
     /// Takes over every container that still runs; destroys the others and whatever nobody knows of.
     pub(crate) fn recover(self: &Arc<Self>) -> Result<(), Error> {
+        fault::point("recover.begun");
         let found = self.journal.read()?;
+        fault::point("recover.read");
         self.spare(found.damaged)?;
         for record in found.records {
             self.claim(&record);
             let container = self.register(record)?;
+            fault::point("recover.claimed");
             match self.adopt(&container) {
                 Ok(()) => {
                     tracing::info!(handle = container.handle, id = container.id, "container taken over")
@@ -46,6 +50,7 @@ impl Engine {
                 }
             }
         }
+        fault::point("recover.adopted");
         // One transaction with all that live on, before anything else can go wrong.
         let all = self.all();
         let alive = |container: &&Arc<Container>| container.record().phase != Phase::Destroyed;
@@ -62,6 +67,7 @@ impl Engine {
             })
             .collect();
         self.firewall.rebuild(&members)?;
+        fault::point("recover.rules");
         for container in all.iter().filter(|container| !alive(container)) {
             let _turn = lock(&container.turn);
             if let Err(error) = self.tear_down(container) {
@@ -72,7 +78,10 @@ impl Engine {
                 );
             }
         }
-        self.sweep()
+        fault::point("recover.destroyed");
+        self.sweep()?;
+        fault::point("recover.done");
+        Ok(())
     }
 
     /// Keeps what containers have whose records cannot be read: they are neither swept nor is what they have given again.

@@ -3,6 +3,7 @@
 use super::engine::Engine;
 use super::job::{Job, Reader};
 use super::{Error, lock, rlimit};
+use crate::fault;
 use crate::wire::{JobSpec, JobUser, OutputMode};
 use cupola_protocol::warden::SpawnRequest;
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -30,6 +31,7 @@ impl Engine {
         }
         let init = container.init()?;
         let id = self.job_ids.next()?;
+        fault::point("spawn.numbered");
         let spec = self.spec(id, &request)?;
         let stdin = match request.argv.is_empty() {
             true => Some(script(&request.script).map_err(Error::io("keep the script", Path::new("memory")))?),
@@ -38,8 +40,12 @@ impl Engine {
         // Known before it runs: its first note may come at once.
         let job = Arc::new(Job::new(id, container.job_directory(id)));
         lock(&container.jobs).insert(id, job);
+        fault::point("spawn.known");
         match init.run(&spec, stdin.as_ref().map(AsFd::as_fd)) {
-            Ok(_) => Ok(id),
+            Ok(_) => {
+                fault::point("spawn.done");
+                Ok(id)
+            }
             Err(failure) => {
                 lock(&container.jobs).remove(&id);
                 Err(Error::init("start the job")(failure))

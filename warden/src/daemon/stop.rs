@@ -4,6 +4,7 @@ use super::container::Container;
 use super::engine::Engine;
 use super::record::Phase;
 use super::{END_TIMEOUT, Error, lock};
+use crate::fault;
 use crate::wire::Target;
 use nix::sys::signal::Signal;
 use std::sync::Arc;
@@ -45,7 +46,10 @@ impl Engine {
         }
         // First, so that nothing new is started.
         container.change(&self.journal, |record| record.phase = Phase::Stopped)?;
-        self.end_processes(container, how)
+        fault::point("stop.recorded");
+        self.end_processes(container, how)?;
+        fault::point("stop.done");
+        Ok(())
     }
 
     /// The processes alone; the caller has the container's turn.
@@ -58,6 +62,7 @@ impl Engine {
             if let Err(error) = init.signal(Target::All, Signal::SIGTERM as i32) {
                 tracing::warn!(handle = container.handle, %error, "cannot ask processes to end");
             }
+            fault::point("stop.asked");
             let deadline = Instant::now() + Duration::from_secs(self.config.stop_timeout);
             while Instant::now() < deadline
                 && container.group.processes().iter().any(|pid| Some(*pid) != spare)
@@ -69,6 +74,7 @@ impl Engine {
         if left > 0 {
             return Err(Error::Left(format!("{left} processes do not end")));
         }
+        fault::point("stop.killed");
         let jobs: Vec<_> = lock(&container.jobs).values().cloned().collect();
         let told = async {
             for job in jobs {

@@ -6,6 +6,7 @@
 
 use super::serve::{Prepared, Tools};
 use super::{Step, inside, layers};
+use crate::fault;
 use crate::sys::{self, privilege, process};
 use crate::wire::{ContainerPlan, Failure, UserSpec, Wire};
 use nix::fcntl::{AtFlags, OFlag};
@@ -39,13 +40,20 @@ pub(super) fn run(tools: &Tools, plan: &ContainerPlan, prepared: Prepared) -> ! 
 }
 
 fn build(tools: &Tools, plan: &ContainerPlan, prepared: &Prepared) -> Result<Infallible, Failure> {
+    fault::point("first.begun");
     enter(plan, prepared)?;
+    fault::point("first.entered");
     layers::mount_root(plan, &prepared.images, &prepared.userns)?;
+    fault::point("first.root");
     let user = inside::furnish(plan, &prepared.owners)?;
+    fault::point("first.furnished");
     nix::unistd::sethostname(&plan.hostname).step("set the host name", &plan.hostname)?;
     change_root()?;
+    fault::point("first.moved");
     become_container_root(prepared)?;
+    fault::point("first.mapped");
     give_up_powers()?;
+    fault::point("first.powerless");
     become_init(tools, prepared, &user)
 }
 

@@ -3,6 +3,7 @@
 
 use super::Step;
 use super::serve::RANGE;
+use crate::fault;
 use crate::sys::process::{self, Cloned};
 use crate::wire::Failure;
 use nix::fcntl::OFlag;
@@ -70,6 +71,7 @@ pub(super) fn make(uids: &str, gids: &str) -> Result<File, Failure> {
         }
         Cloned::Parent { pid, pidfd: _ } => {
             drop(reading);
+            fault::point("spawner.namespace");
             for (name, map) in [("uid_map", uids), ("gid_map", gids)] {
                 let path = format!("/proc/{pid}/{name}");
                 std::fs::write(&path, map).step("map the container's uids", &path)?;

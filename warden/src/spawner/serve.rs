@@ -5,6 +5,7 @@ use super::images::Images;
 use super::namespaces::{self, Namespaces};
 use super::{Step, build};
 use crate::channel::{Channel, address_in};
+use crate::fault;
 use crate::seccomp;
 use crate::sys::privilege::Instruction;
 use crate::sys::process::{self, Cloned};
@@ -86,6 +87,7 @@ pub fn serve() -> Result<(), Failure> {
         for at in (0..building.len()).rev() {
             if let Some(outcome) = building[at].settle(now) {
                 let built = building.swap_remove(at);
+                fault::point("spawner.built");
                 answer(&channel, built.number, outcome, Some(built.pidfd.as_fd()))?;
             }
         }
@@ -195,6 +197,7 @@ fn spawn(
     netns: OwnedFd,
 ) -> Result<(i32, OwnedFd, File), Failure> {
     check(plan)?;
+    fault::point("spawner.begun");
     images.drop_stale();
     let mut names = Vec::new();
     for layer in &plan.lowers {
@@ -213,6 +216,7 @@ fn spawn(
         });
     }
     let (listener, jobs) = depot(plan)?;
+    fault::point("spawner.depot");
     let (mut tasks, mut cgroup) = (Vec::new(), None);
     match &plan.cgroup {
         CgroupEntry::V2 { dir } => cgroup = Some(File::open(dir).step("open the cgroup", dir)?),
@@ -229,7 +233,10 @@ fn spawn(
     let cloned = process::clone_into(namespaces, cgroup.as_ref().map(|dir| dir.as_fd()));
     match cloned.step("start the first process", "")? {
         Cloned::Child => build::run(tools, plan, prepared),
-        Cloned::Parent { pid, pidfd } => Ok((pid, pidfd, File::from(reading))),
+        Cloned::Parent { pid, pidfd } => {
+            fault::point("spawner.cloned");
+            Ok((pid, pidfd, File::from(reading)))
+        }
     }
 }
 

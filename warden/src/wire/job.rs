@@ -282,6 +282,10 @@ impl Wire for JobState {
 
     fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
         let (id, pid, offset) = (from.u64()?, from.i32()?, from.u64()?);
-        Ok(JobState { id, pid, offset, end: from.list(JobEnd::read)?.pop() })
+        let mut ends = from.list(JobEnd::read)?;
+        match ends.len() {
+            0 | 1 => Ok(JobState { id, pid, offset, end: ends.pop() }),
+            _ => Err(Malformed("a job that ends twice")),
+        }
     }
 }
