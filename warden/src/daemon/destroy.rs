@@ -6,7 +6,7 @@ use super::engine::Engine;
 use super::net::link;
 use super::record::Phase;
 use super::stop::How;
-use super::{END_TIMEOUT, Error, disk, lock};
+use super::{END_TIMEOUT, Error, lock};
 use crate::fault;
 use crate::sys::process;
 use std::fs;
@@ -74,8 +74,9 @@ impl Engine {
         container.group.remove(END_TIMEOUT)?;
         fault::point("destroy.cgroup");
         // With the last process went its mounts, and with them the loop device; the kernel does that a moment later.
-        if !container.record().read_only {
-            disk::wait_released(&container.directory.join(disk::IMAGE), END_TIMEOUT)?;
+        let disk = container.record().disk;
+        if let Some(disk) = disk {
+            disk.wait_released(&container.directory, END_TIMEOUT)?;
         }
         fault::point("destroy.disk");
         match fs::remove_dir_all(&container.directory) {
@@ -102,6 +103,10 @@ impl Engine {
             }
         }
         container.set_init(None);
+        let disk = container.record().disk;
+        if let Some(disk) = disk {
+            disk.abandon(&container.directory, container.init_pid());
+        }
         let deadline = Instant::now() + END_TIMEOUT;
         if let Some(process) = container.process() {
             // With the first process of its pid namespace the kernel ends all others, and it ends last.

@@ -84,11 +84,20 @@ impl Journal {
         replace(&path, &text(record)).map_err(Error::io("write the journal", &path))
     }
 
-    /// Writes a record of a container that has its directory.
+    /// Writes a record of a container, and its copy if it has a directory yet. Only the first decides: an error means
+    /// that what was written before still holds.
     pub(crate) fn write(&self, record: &Record) -> Result<(), Error> {
         let (path, copy, text) = (self.path(&record.id), self.copy(&record.id), text(record));
         replace(&path, &text).map_err(Error::io("write the journal", &path))?;
-        replace(&copy, &text).map_err(Error::io("write the journal's second copy", &copy))
+        match replace(&copy, &text) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                // One that is behind must not be read instead of the record.
+                drop(fs::remove_file(&copy));
+                tracing::warn!(id = record.id, %error, "journal without its second copy");
+            }
+            _ => (),
+        }
+        Ok(())
     }
 
     /// Removes a record: nothing of the container is left, its directory and the copy in it neither.

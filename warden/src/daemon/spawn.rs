@@ -108,7 +108,8 @@ impl Engine {
         if let Ok(init) = container.init()
             && let Err(error) = init.forget(job.into())
         {
-            tracing::warn!(handle, job, %error, "job not forgotten");
+            // Its container is being destroyed, most likely, and the job with it.
+            tracing::debug!(handle, job, %error, "job not forgotten");
         }
     }
 }

@@ -43,7 +43,7 @@ fn build(tools: &Tools, plan: &ContainerPlan, prepared: &Prepared) -> Result<Inf
     fault::point("first.begun");
     enter(plan, prepared)?;
     fault::point("first.entered");
-    layers::mount_root(plan, &prepared.images, &prepared.userns)?;
+    layers::mount_root(plan, prepared)?;
     fault::point("first.root");
     let user = inside::furnish(plan, &prepared.owners)?;
     fault::point("first.furnished");

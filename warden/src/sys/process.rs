@@ -2,10 +2,12 @@
 
 use super::{check, fd};
 use crate::wire::Exit;
+#[cfg(feature = "daemon")]
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+#[cfg(feature = "daemon")]
 use std::time::Instant;
 
 /// Which of the two processes this is, after a clone.
@@ -155,6 +157,7 @@ pub(crate) fn reset_signals() -> io::Result<()> {
 
 /// A descriptor for a process by its number (kernel 5.3). Whether it is the process that was meant, only what is asked
 /// after this call can tell.
+#[cfg(feature = "daemon")]
 pub(crate) fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
     // SAFETY: plain numbers.
     let number = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
@@ -162,6 +165,7 @@ pub(crate) fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
 }
 
 /// Waits until the process of a pidfd has ended; `false` when it has not by then.
+#[cfg(feature = "daemon")]
 pub(crate) fn wait_ended(pidfd: BorrowedFd<'_>, deadline: Instant) -> io::Result<bool> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());

@@ -105,7 +105,7 @@ pub enum Event {
         /// Payload bytes since it began.
         offset: u64,
     },
-    /// A job has ended, and its status file is written.
+    /// A job has ended; its status file is written a moment later.
     Ended {
         /// The job.
         job: u64,

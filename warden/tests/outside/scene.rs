@@ -32,6 +32,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) network: &'a str,
     /// Configuration before any section.
     pub(crate) top: &'a str,
+    /// Where the test's own directory is; with the others of its kind when missing.
+    pub(crate) place: Option<&'a Path>,
     /// The data directory; one of the test's own directory when missing.
     pub(crate) data: Option<&'a Path>,
     /// Words before the daemon's program.
@@ -58,14 +60,20 @@ impl Warden {
         Warden::start_as(Setup { network, top, ..Setup::default() }).await
     }
 
+    /// The same with its data somewhere else than in the directory for temporary files.
+    pub(crate) async fn start_in(place: &Path, network: &str, top: &str) -> Self {
+        Warden::start_as(Setup { network, top, place: Some(place), ..Setup::default() }).await
+    }
+
     /// The same with everything that a test can want.
     pub(crate) async fn start_as(setup: Setup<'_>) -> Self {
         let Setup { network, top, .. } = setup;
+        let place = setup.place.map_or_else(std::env::temp_dir, Path::to_owned);
         assert!(
             nix::unistd::geteuid().is_root(),
             "this test makes containers and needs root: run `make test` as root"
         );
-        let directory = tempfile::Builder::new().prefix("warden-outside-").tempdir().unwrap();
+        let directory = tempfile::Builder::new().prefix("warden-outside-").tempdir_in(place).unwrap();
         make_root(&directory.path().join("root"));
         let data = setup.data.map_or_else(|| directory.path().join("data"), Path::to_owned);
         let number = std::process::id() % 240;
@@ -191,7 +199,7 @@ impl Warden {
             directories: vec![self.data.join("warden")],
             programs: vec!["warden-init".to_owned(), env!("CARGO_BIN_EXE_warden").to_owned()],
             descriptors_of: Some(self.daemon.id()),
-            rename: None,
+            rename: Some(pooled),
         }
     }
 
@@ -233,7 +241,8 @@ impl Warden {
         found.extend(self.cgroups().iter().map(|directory| format!("cgroup {}", directory.display())));
         for device in fs::read_dir("/sys/block").unwrap().flatten() {
             let file = fs::read_to_string(device.path().join("loop/backing_file")).unwrap_or_default();
-            if file.contains(&data_text) {
+            // Those of containers; the pool's are there as long as the daemon is.
+            if file.contains(&data_text) && !file.contains("/warden/disk/") {
                 found.push(format!("loop {}", file.trim()));
             }
         }
@@ -339,6 +348,18 @@ fn spawn(launch: &[String], directory: &Path) -> Child {
         .unwrap()
 }
 
+/// The name of a thing, without what is chance in it: the names of disks that are made ahead, and the number of the
+/// descriptor that a spawner is run from.
+fn pooled(thing: &str) -> String {
+    for known in ["/warden/disk/", "/proc/self/fd/"] {
+        if let Some((before, name)) = thing.split_once(known) {
+            let rest = name.find(['/', ' ']).map_or("", |end| &name[end..]);
+            return format!("{before}{known}*{rest}");
+        }
+    }
+    thing.to_owned()
+}
+
 /// Links into `/usr`, and what a root must have of its own.
 fn make_root(root: &Path) {
     for name in ["etc", "usr", "root", "home"] {
@@ -376,7 +397,8 @@ fn init_program() -> &'static Path {
     })
 }
 
-fn walk(directory: &Path) -> Vec<PathBuf> {
+/// Every directory below one, the deepest first.
+pub(crate) fn walk(directory: &Path) -> Vec<PathBuf> {
     let mut all = Vec::new();
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
