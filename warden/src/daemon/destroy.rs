@@ -73,10 +73,9 @@ impl Engine {
         fault::point("destroy.link");
         container.group.remove(END_TIMEOUT)?;
         fault::point("destroy.cgroup");
-        // With the last process went its mounts, and with them the loop device; the kernel does that a moment later.
         let disk = container.record().disk;
         if let Some(disk) = disk {
-            disk.wait_released(&container.directory, END_TIMEOUT)?;
+            self.disks.give_back(disk, &container.directory)?;
         }
         fault::point("destroy.disk");
         match fs::remove_dir_all(&container.directory) {

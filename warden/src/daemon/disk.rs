@@ -9,6 +9,7 @@
 
 mod image;
 mod project;
+mod template;
 mod usage;
 
 pub(crate) use usage::Usage;
@@ -22,7 +23,6 @@ use image::{Images, Prepared};
 use serde::{Deserialize, Serialize};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 /// Where a container's own files are. Kept in its record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,6 +139,17 @@ impl Disks {
         Ok(Layer { upper: Upper::Directory(path), mount: None })
     }
 
+    /// Takes the disk of a container, whose processes have ended, out of its directory, or takes back what limits it.
+    pub(crate) fn give_back(&self, disk: Disk, directory: &Path) -> Result<(), Error> {
+        match (disk, self) {
+            // The number will be another container's.
+            (Disk::Project { id }, _) if directory.exists() => project::limit(directory, id, None, None),
+            (Disk::Image { device }, Disks::Image(images)) => images.bury(device, directory),
+            // Of an earlier daemon's method: the image goes with the directory.
+            _ => Ok(()),
+        }
+    }
+
     /// Nothing more is prepared, and what is prepared goes away.
     pub(crate) fn close(&self) {
         if let Disks::Image(images) = self {
@@ -196,30 +207,6 @@ impl Disk {
         let Some(usage) = pid.and_then(Usage::of) else { return };
         if let Err(error) = image::abandon(device, directory, usage) {
             tracing::debug!(device, %error, "disk not abandoned");
-        }
-    }
-
-    /// Whether nothing in the kernel uses the container's files any more.
-    fn is_released(self, directory: &Path) -> bool {
-        match self {
-            Disk::Image { device } => image::check(device, directory).is_err(),
-            Disk::Project { .. } | Disk::Directory => true,
-        }
-    }
-
-    /// Waits for that, and takes back what limits them.
-    pub(crate) fn wait_released(self, directory: &Path, timeout: Duration) -> Result<(), Error> {
-        let deadline = Instant::now() + timeout;
-        while !self.is_released(directory) {
-            if Instant::now() > deadline {
-                return Err(Error::Left(format!("the disk in {} is still in use", directory.display())));
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        match self {
-            // The number will be another container's.
-            Disk::Project { id } if directory.exists() => project::limit(directory, id, None, None),
-            _ => Ok(()),
         }
     }
 }

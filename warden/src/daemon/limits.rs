@@ -105,10 +105,16 @@ impl Engine {
         self.tell_kernel(container, &disk, &limits)
     }
 
-    /// Tells the kernel everything again of a container that was taken over. What is refused is no reason to end it.
+    /// Tells the kernel everything again of a container that was taken over: an earlier daemon may have ended between the
+    /// kernel and the record. What is refused is no reason to end it.
     pub(crate) fn restore_limits(&self, container: &Container) {
-        let limits = container.record().limits.clone();
-        for change in Limits::default().changes(&limits) {
+        let (given, usual) = container.record().limits.everything();
+        for change in usual {
+            if let Err(error) = self.tell(container, &change) {
+                tracing::debug!(handle = container.handle, ?change, error = error.chain(), "not a limit here");
+            }
+        }
+        for change in given {
             if let Err(error) = self.tell(container, &change) {
                 let handle = &container.handle;
                 tracing::warn!(handle, ?change, error = error.chain(), "limit not set again");

@@ -34,12 +34,10 @@ const PERIOD: Duration = Duration::from_secs(10);
 
 /// After a notice: the kernel may tell before it has killed and counted, and the end of the job that was killed comes a
 /// little later and says more.
-const LOOKS: [Duration; 6] = [
-    Duration::from_millis(20),
-    Duration::from_millis(20),
-    Duration::from_millis(50),
+const LOOKS: [Duration; 4] = [
     Duration::from_millis(100),
-    Duration::from_millis(250),
+    Duration::from_millis(100),
+    Duration::from_millis(300),
     Duration::from_millis(500),
 ];
 

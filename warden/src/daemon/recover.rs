@@ -37,8 +37,7 @@ impl Engine {
                         why,
                         "container cannot be taken over"
                     );
-                    let _turn = lock(&container.turn);
-                    // Whether or not that can be written: the next daemon would come to the same end.
+                    // Not journaled: its record has made this daemon come to that, and will make the next one.
                     container.record().phase = Phase::Destroyed;
                 }
             }

@@ -7,6 +7,10 @@ use warden_client::message::{CreateRequest, IoLimit, LimitDiskRequest, Limits, R
 
 /// A file of a container's cgroup: by its name on v1, or by that on v2.
 pub(crate) async fn cgroup_file(warden: &Warden, handle: &str, v1: &str, v2: &str) -> String {
+    std::fs::read_to_string(cgroup_path(warden, handle, v1, v2).await).unwrap().trim().to_owned()
+}
+
+async fn cgroup_path(warden: &Warden, handle: &str, v1: &str, v2: &str) -> PathBuf {
     let path = warden.client.info(handle).await.unwrap().container_path.unwrap();
     let id = Path::new(&path).file_name().unwrap().to_owned();
     let directories = crate::scene::walk(Path::new("/sys/fs/cgroup"));
@@ -14,8 +18,7 @@ pub(crate) async fn cgroup_file(warden: &Warden, handle: &str, v1: &str, v2: &st
         let found = [v1, v2].into_iter().map(|name| directory.join(name)).find(|path| path.is_file());
         found.filter(|_| directory.file_name() == Some(&id))
     };
-    let file = directories.iter().find_map(of).unwrap_or_else(|| panic!("neither {v1} nor {v2} of {id:?}"));
-    std::fs::read_to_string(file).unwrap().trim().to_owned()
+    directories.iter().find_map(of).unwrap_or_else(|| panic!("neither {v1} nor {v2} of {id:?}"))
 }
 
 /// The block device that the daemon's data is on.
@@ -127,6 +130,57 @@ async fn either_all_is_set_or_nothing() {
     let error = warden.client.create(bad).await.unwrap_err().to_string();
     assert!(error.contains("cpu_shares must be from 2"), "{error}");
     assert_eq!(warden.client.list().await.unwrap(), [handle]);
+}
+
+/// The container cannot make nodes of devices, and where it can write, nodes are none. So this looks at the wall behind that
+/// from where it has power: with a process of the host's root in the container's group.
+#[tokio::test]
+async fn devices_that_are_not_listed_are_closed_to_the_containers_group() {
+    let mut warden = Warden::start().await;
+    let handle = warden.container().await;
+    let open = |group: &Path, device: &str| {
+        let script = format!("echo $$ > {}/cgroup.procs && : < {device}", group.display());
+        std::process::Command::new("sh").args(["-c", &script]).output().unwrap()
+    };
+    let path = cgroup_path(&warden, &handle, "devices.list", "cgroup.type").await;
+    let (group, platform) = (path.parent().unwrap(), path.parent().unwrap().parent().unwrap());
+    let outside = platform.parent().unwrap();
+    for restarted in [false, true] {
+        for device in ["/dev/null", "/dev/full", "/dev/urandom"] {
+            let opened = open(group, device);
+            assert!(opened.status.success(), "{device}: {opened:?}");
+        }
+        for device in ["/dev/loop-control", "/dev/kmsg"] {
+            let refused = open(group, device);
+            let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+            assert!(said.contains("not permitted"), "{device}: {refused:?}");
+            let control = std::process::Command::new("sh").args(["-c", &format!(": < {device}")]).status();
+            assert!(control.unwrap().success(), "{device} can be opened in {}", outside.display());
+        }
+        if !restarted {
+            warden.kill_and_restart().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_weight_of_disk_access_is_set_or_refused_by_its_name() {
+    let warden = Warden::start().await;
+    let handle = warden.container().await;
+    let limits = Limits { io_weight: Some(250), ..Default::default() };
+    match warden.client.limit(&handle, Some(limits)).await {
+        Ok(held) => {
+            assert_eq!(held.io_weight, Some(250));
+            let text = cgroup_file(&warden, &handle, "blkio.bfq.weight", "io.weight").await;
+            assert!(["250", "default 250"].contains(&&*text), "{text}");
+        }
+        Err(error) => {
+            let files = ["io.weight", "io.bfq.weight", "blkio.bfq.weight", "blkio.weight"];
+            let group = cgroup_path(&warden, &handle, "blkio.throttle.read_bps_device", "io.max").await;
+            let any = files.iter().any(|file| group.with_file_name(file).exists());
+            assert!(!any && error.to_string().contains("io_weight needs"), "{error}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -119,6 +119,8 @@ async fn destroying_a_container_writes_nothing_to_the_hosts_disk() {
     if waits {
         assert_eq!(on_disk(&witness), 0, "the host's disk was synced");
     }
+    std::fs::File::open(&witness).unwrap().sync_all().unwrap();
+    assert!(on_disk(&witness) > 0, "it is seen when it is written");
     std::fs::remove_file(&witness).unwrap();
     assert!(waits, "the host wrote the file out by itself within a moment: nothing was seen");
 }

@@ -38,7 +38,9 @@ async fn out_of_memory_stops_the_container_and_is_told() {
     assert_eq!(done.exit_status, Some(255));
     assert_eq!(done.info.unwrap().events, ["out of memory"], "whoever hears of the end hears of the reason");
     let seen = stopped(&warden, &handle).await;
-    assert_eq!((seen.limit_bytes, seen.victim_job), (Some(64 << 20), Some(job)), "{seen:?}");
+    assert_eq!(seen.limit_bytes, Some(64 << 20), "{seen:?}");
+    // Unless the machine is so slow that the kernel's notice is there long before the init's.
+    assert!(seen.victim_job.is_none_or(|victim| victim == job), "{seen:?}");
     assert!(seen.peak_bytes.is_none_or(|peak| (32 << 20..=64 << 20).contains(&peak)), "{seen:?}");
     assert!(seen.at > Some(1_600_000_000), "{seen:?}");
     // The kernel's log says who it was, unless it has too much to say.

@@ -10,24 +10,29 @@
 //! container is gone anyway.
 
 use super::Usage;
+use super::template::Template;
 use crate::daemon::{Error, config, lock};
 use crate::sys::{self, loopdev, mount};
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::CString;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek, SeekFrom};
+use std::fs::{self, OpenOptions};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// Name of the image in a container's directory.
 const IMAGE: &str = "disk.img";
+
+/// How often it is looked whether the kernel has let go of a container's disk.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// How long the filler waits after a failure before it tries again.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -43,9 +48,21 @@ const MOST_TEMPLATES: usize = 16;
 const GROUP: u64 = 32_768;
 const INODES_IN_BLOCK: u64 = 16;
 
-/// The pool.
+/// The pool, and the end of what containers had of it.
 #[derive(Debug)]
-pub(crate) struct Images(Arc<Pool>);
+pub(crate) struct Images {
+    pool: Arc<Pool>,
+    /// To the thread that removes; `None` once closed.
+    graves: Mutex<Option<Sender<Grave>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// The image of a container that is gone.
+#[derive(Debug)]
+struct Grave {
+    device: u32,
+    image: PathBuf,
+}
 
 #[derive(Debug)]
 struct Pool {
@@ -97,33 +114,60 @@ impl Images {
             shelf: Mutex::default(),
             changed: Condvar::new(),
         });
+        let (graves, dead) = mpsc::channel();
         let filler = pool.clone();
-        std::thread::Builder::new()
-            .name("disks".to_owned())
-            .spawn(move || filler.fill())
-            .map_err(Error::io("start the thread that makes disks", directory))?;
-        Ok(Images(pool))
+        let start = |name: &str, run: Box<dyn FnOnce() + Send>| {
+            let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+            thread.map_err(Error::io("start a thread for disks", directory))
+        };
+        let threads = vec![
+            start("disks-to-come", Box::new(move || filler.fill()))?,
+            start("disks-to-go", Box::new(move || dead.into_iter().for_each(Grave::remove)))?,
+        ];
+        Ok(Images { pool, graves: Mutex::new(Some(graves)), threads: Mutex::new(threads) })
     }
 
     /// One that is ready, or else one made now. Only such of the usual number of files are made ahead.
     pub(super) fn take(&self, inodes: Option<u64>) -> Result<Prepared, Error> {
-        if let Some(inodes) = inodes.filter(|inodes| *inodes != self.0.inodes) {
-            return self.0.make(&*self.0.other(inodes)?);
+        if let Some(inodes) = inodes.filter(|inodes| *inodes != self.pool.inodes) {
+            return self.pool.make(&*self.pool.other(inodes)?);
         }
-        let ready = lock(&self.0.shelf).ready.pop_front();
-        self.0.changed.notify_one();
-        ready.map_or_else(|| self.0.make(&self.0.template), Ok)
+        let ready = lock(&self.pool.shelf).ready.pop_front();
+        self.pool.changed.notify_one();
+        ready.map_or_else(|| self.pool.make(&self.pool.template), Ok)
     }
 
-    /// Ends the filler, and removes what is ready.
+    /// Takes the image of a container that is gone out of its directory. The kernel may be about to unmount it still, and
+    /// the host's filesystem may take its time to remove it: nobody waits for either.
+    pub(super) fn bury(&self, device: u32, directory: &Path) -> Result<(), Error> {
+        let grave = Grave { device, image: self.pool.path() };
+        let image = directory.join(IMAGE);
+        match fs::rename(&image, &grave.image) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other.map_err(Error::io("take a disk image out of", directory))?,
+        }
+        match &*lock(&self.graves) {
+            Some(graves) => drop(graves.send(grave)),
+            None => grave.remove(),
+        }
+        Ok(())
+    }
+
+    /// Ends the threads, and removes what is ready.
     pub(super) fn close(&self) {
         let ready = {
-            let mut shelf = lock(&self.0.shelf);
+            let mut shelf = lock(&self.pool.shelf);
             shelf.closed = true;
             std::mem::take(&mut shelf.ready)
         };
-        self.0.changed.notify_one();
+        self.pool.changed.notify_one();
         drop(ready);
+        drop(lock(&self.graves).take());
+        for thread in std::mem::take(&mut *lock(&self.threads)) {
+            if thread.join().is_err() {
+                tracing::error!("a thread for disks has panicked");
+            }
+        }
     }
 }
 
@@ -205,6 +249,22 @@ impl Pool {
     }
 }
 
+impl Grave {
+    fn remove(self) {
+        let deadline = Instant::now() + crate::daemon::END_TIMEOUT;
+        while has(self.device, &self.image) {
+            if Instant::now() > deadline {
+                tracing::warn!(device = self.device, image = ?self.image, "the disk of a container is still in use");
+                break;
+            }
+            std::thread::sleep(LOOK);
+        }
+        if let Err(error) = fs::remove_file(&self.image) {
+            tracing::warn!(image = ?self.image, %error, "the disk of a container is not removed");
+        }
+    }
+}
+
 /// A filesystem in the pool, or just taken from it. Dropped, nothing of it is left.
 #[derive(Debug)]
 pub(super) struct Prepared {
@@ -274,12 +334,16 @@ pub(super) fn check_inodes(usage: Usage, wanted: Option<u64>) -> Result<(), Erro
 /// Refuses unless the device has the image of this container's directory: the number of a device that was given up may be
 /// another's by now.
 pub(super) fn check(device: u32, directory: &Path) -> Result<(), Error> {
-    let path = PathBuf::from(format!("/sys/block/loop{device}/loop/backing_file"));
-    let file = fs::read_to_string(&path).map_err(Error::io("look at the loop device of a disk", &path))?;
-    match Path::new(file.trim_end_matches('\n')) == directory.join(IMAGE) {
+    match has(device, &directory.join(IMAGE)) {
         true => Ok(()),
-        false => Err(Error::Left(format!("/dev/loop{device} has another file by now"))),
+        false => Err(Error::Left(format!("/dev/loop{device} does not have the disk of the container"))),
     }
+}
+
+/// Whether a loop device has this file.
+fn has(device: u32, image: &Path) -> bool {
+    let file = fs::read_to_string(format!("/sys/block/loop{device}/loop/backing_file"));
+    file.is_ok_and(|file| Path::new(file.trim_end_matches('\n')) == image)
 }
 
 /// Shuts the filesystem of a container down, so that nothing of it is written any more.
@@ -296,75 +360,4 @@ pub(super) fn abandon(device: u32, directory: &Path, usage: Usage) -> io::Result
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let root = openat(&mount, ".", flags, Mode::empty())?;
     sys::filesystem::shut_down(root.as_fd())
-}
-
-/// A new filesystem, as the few blocks of it that are not zero.
-#[derive(Debug)]
-struct Template {
-    size: u64,
-    pieces: Vec<(u64, Vec<u8>)>,
-}
-
-impl Template {
-    /// Makes a filesystem in the file `path`, which is removed again.
-    fn make(path: &Path, size: u64, inodes: u64) -> Result<Template, Error> {
-        let make = || -> Result<Template, Error> {
-            let file = File::create(path).map_err(Error::io("make the template of disks", path))?;
-            file.set_len(size).map_err(Error::io("size the template of disks", path))?;
-            format(path, inodes)?;
-            Template::read(path, size).map_err(Error::io("read the template of disks", path))
-        };
-        let made = make();
-        let _ = fs::remove_file(path);
-        made
-    }
-
-    fn read(path: &Path, size: u64) -> io::Result<Template> {
-        let mut file = File::open(path)?;
-        let mut pieces = Vec::new();
-        let mut position = 0;
-        while let Some(start) = seek(&mut file, position, libc::SEEK_DATA)? {
-            position = seek(&mut file, start, libc::SEEK_HOLE)?.unwrap_or(size);
-            let mut bytes = vec![0; (position - start) as usize];
-            file.seek(SeekFrom::Start(start))?;
-            io::Read::read_exact(&mut file, &mut bytes)?;
-            pieces.push((start, bytes));
-        }
-        Ok(Template { size, pieces })
-    }
-
-    fn write(&self, file: &File) -> io::Result<()> {
-        self.pieces.iter().try_for_each(|(at, bytes)| file.write_all_at(bytes, *at))
-    }
-}
-
-/// lseek(2) to data or a hole; `None` when there is none any more.
-fn seek(file: &mut File, from: u64, what: i32) -> io::Result<Option<u64>> {
-    let whence =
-        if what == libc::SEEK_DATA { nix::unistd::Whence::SeekData } else { nix::unistd::Whence::SeekHole };
-    match nix::unistd::lseek(&*file, from as i64, whence) {
-        Ok(position) => Ok(Some(position as u64)),
-        Err(nix::Error::ENXIO) => Ok(None),
-        Err(errno) => Err(errno.into()),
-    }
-}
-
-fn format(image: &Path, inodes: u64) -> Result<(), Error> {
-    // No journal: after a crash of the host the container is gone anyway. No blocks kept for root: limits are ours. Few
-    // blocks that are not zero, and those together: no spare superblocks, all tables of the filesystem at its start.
-    let output = Command::new("mkfs.ext4")
-        .args(["-q", "-F", "-m", "0", "-b", "4096", "-O", "^has_journal,^resize_inode,sparse_super2"])
-        .args(["-E", "lazy_itable_init=1,nodiscard,num_backup_sb=0,packed_meta_blocks=1", "-G", "1024"])
-        .args(["-N", &inodes.to_string()])
-        .arg(image)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(Error::io("start mkfs.ext4 (Debian package e2fsprogs)", image))?;
-    match output.status.success() {
-        true => Ok(()),
-        false => {
-            let output = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            Err(Error::Program { program: "mkfs.ext4", output })
-        }
-    }
 }

@@ -175,6 +175,22 @@ impl Limits {
         changes
     }
 
+    /// Everything to tell the kernel of these limits, whatever it has been told before: what is given first, then what is
+    /// as in a new group, which a kernel that has no such limit may refuse.
+    pub(crate) fn everything(&self) -> (Vec<Change>, Vec<Change>) {
+        let given = Limits::default().changes(self);
+        let usual = [
+            Change::MemoryHigh(self.memory_high_bytes),
+            Change::Memory(self.memory_bytes),
+            Change::Shares(self.shares()),
+            Change::Processor(self.processor()),
+            Change::Pids(self.pids),
+            Change::IoWeight(self.io_weight.unwrap_or(DEFAULT_IO_WEIGHT)),
+        ];
+        let usual = usual.into_iter().filter(|change| !given.contains(change)).collect();
+        (given, usual)
+    }
+
     /// What a client is told.
     pub(crate) fn to_wire(&self) -> wire::Limits {
         let io = self.io.iter().map(|(device, rates)| wire::IoLimit {
