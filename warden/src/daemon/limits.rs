@@ -111,7 +111,12 @@ impl Engine {
         let (given, usual) = container.record().limits.everything();
         for change in usual {
             if let Err(error) = self.tell(container, &change) {
-                tracing::debug!(handle = container.handle, ?change, error = error.chain(), "not a limit here");
+                tracing::debug!(
+                    handle = container.handle,
+                    ?change,
+                    error = error.chain(),
+                    "not a limit here"
+                );
             }
         }
         for change in given {
