@@ -164,6 +164,16 @@ impl Warden {
         self.daemon.wait().unwrap();
     }
 
+    /// Starts another daemon in place of one that is dead, which dies while it starts.
+    pub(crate) fn start_to_die(&mut self, what: &str) {
+        self.daemon = spawn(&self.launch, self.directory.path());
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !self.is_dead() {
+            assert!(Instant::now() < deadline, "{what}: nobody died\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Waits for the daemon, which is about to die.
     pub(crate) fn wait(&mut self) -> std::process::ExitStatus {
         self.daemon.wait().unwrap()
