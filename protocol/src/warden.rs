@@ -38,4 +38,6 @@ pub use limit::{
 };
 pub use network::{NetInRequest, NetInResponse, NetOutRequest, NetOutResponse, Protocol};
 pub use server::{EchoRequest, EchoResponse, ListRequest, ListResponse, PingRequest, PingResponse};
-pub use stats::{BandwidthStat, CpuStat, DiskStat, MemoryStat, OutOfMemory, Pressure, Pressures};
+pub use stats::{
+    BandwidthStat, CpuStat, DiskStat, MemoryStat, NetworkStat, OutOfMemory, Pressure, Pressures,
+};

@@ -12,6 +12,8 @@ pub mod privilege;
 pub mod process;
 #[cfg(feature = "daemon")]
 pub(crate) mod watch;
+#[cfg(feature = "daemon")]
+pub(crate) mod window;
 
 use std::io;
 

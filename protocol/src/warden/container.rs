@@ -1,6 +1,6 @@
 //! A container's life: create, stop, destroy, info.
 
-use super::{BandwidthStat, CpuStat, DiskStat, Limits, MemoryStat, OutOfMemory, Pressures};
+use super::{BandwidthStat, CpuStat, DiskStat, Limits, MemoryStat, NetworkStat, OutOfMemory, Pressures};
 use prost::{Enumeration, Message};
 
 /// A grace time that never ends: the container lives until it is destroyed.
@@ -240,4 +240,7 @@ pub struct InfoResponse {
     /// Ours: seconds since the epoch when it was made.
     #[prost(uint64, optional, tag = "107")]
     pub created_at: Option<u64>,
+    /// Ours: what has gone over its link; missing where it has none.
+    #[prost(message, optional, tag = "108")]
+    pub network_stat: Option<NetworkStat>,
 }

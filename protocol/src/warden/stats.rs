@@ -134,6 +134,17 @@ pub struct BandwidthStat {
     pub out_burst: Option<u64>,
 }
 
+/// Ours: what has gone over a container's link, in bytes since it was made.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct NetworkStat {
+    /// Into the container.
+    #[prost(uint64, optional, tag = "1")]
+    pub received_bytes: Option<u64>,
+    /// Out of the container.
+    #[prost(uint64, optional, tag = "2")]
+    pub sent_bytes: Option<u64>,
+}
+
 /// Ours: how long processes have waited for a resource (Documentation/accounting/psi.rst). Missing where the kernel
 /// does not tell by container: cgroup v1, or no CONFIG_PSI.
 #[derive(Clone, PartialEq, Message)]

@@ -4,7 +4,7 @@ use super::container::Container;
 use super::disk::Usage;
 use super::engine::Engine;
 use super::{Error, lock};
-use cupola_protocol::warden::{BandwidthStat, InfoResponse};
+use cupola_protocol::warden::{BandwidthStat, InfoResponse, NetworkStat};
 
 /// A rate without limit, as the historic server writes it.
 const NO_RATE: u64 = 0xffff_ffff;
@@ -36,6 +36,39 @@ pub(crate) fn info(container: &Container) -> InfoResponse {
         oom_kills: Some(container.group.oom_kills()),
         processes: container.group.process_count(),
         ports: record.ports.iter().map(|port| format!("{}:{}", port.host, port.container)).collect(),
+        network_stat: record.init.and_then(|init| traffic(init.pid)),
         ..Default::default()
+    }
+}
+
+/// What has gone over the links of a process's network namespace, but for its loopback link (proc_pid_net(5)).
+fn traffic(pid: i32) -> Option<NetworkStat> {
+    counted(&std::fs::read_to_string(format!("/proc/{pid}/net/dev")).ok()?)
+}
+
+/// The sums of a `net/dev` file; `None` without a link.
+fn counted(text: &str) -> Option<NetworkStat> {
+    let links = text.lines().filter_map(|line| line.split_once(':')).filter(|(name, _)| name.trim() != "lo");
+    let figures = links.map(|(_, figures)| {
+        let figure = |at: usize| figures.split_whitespace().nth(at)?.parse::<u64>().ok();
+        (figure(0).unwrap_or(0), figure(8).unwrap_or(0))
+    });
+    figures
+        .reduce(|(received, sent), (more_received, more_sent)| (received + more_received, sent + more_sent))
+        .map(|(received, sent)| NetworkStat { received_bytes: Some(received), sent_bytes: Some(sent) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn traffic_is_that_of_every_link_but_the_loopback() {
+        let head = "Inter-|   Receive                |  Transmit\n face |bytes    packets errs |bytes\n";
+        let lo = "    lo:  900      9    0    0    0     0          0         0   900     9 0 0 0 0 0 0\n";
+        let link = "  eth0: 1000     10    0    0    0     0          0         0    70     7 0 0 0 0 0 0\n";
+        let expected = NetworkStat { received_bytes: Some(1_000), sent_bytes: Some(70) };
+        assert_eq!(counted(&[head, lo, link].concat()), Some(expected));
+        assert_eq!(counted(&[head, lo].concat()), None);
     }
 }
