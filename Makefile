@@ -25,7 +25,7 @@ CLUSTER_PACKAGES := haproxy postgresql util-linux
 
 export CARGO_TARGET_DIR
 
-.PHONY: help run cluster stop build release install-packages test-packages cluster-packages user stacks test test-unit test-root test-e2e test-cluster test-vm check deny clean-cache
+.PHONY: help run cluster stop build release install-packages test-packages cluster-packages user stacks test test-unit test-root test-e2e test-cluster test-vm bench-warden check deny clean-cache
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -89,6 +89,11 @@ test-e2e: stacks user ## Real apps pushed to a real platform, as root
 
 test-cluster: stacks user cluster-packages ## A platform on several hosts survives the loss of each part; prints what that cost
 	$(BIN)/cluster test --cache $(CACHE)
+
+bench-warden: ## How fast the engine is, beside crun and the floor program; ARGS="lifecycle --rounds 41" for a part
+	@support/packages.sh $(RUN_PACKAGES) crun
+	@RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked -p warden --no-default-features --bin warden-init --target $(TARGET)
+	@WARDEN_INIT=$(CARGO_TARGET_DIR)/$(TARGET)/release/warden-init cargo bench --locked -p warden --bench engine -- $(ARGS)
 
 test-vm: stacks test-packages ## The privileged suite in a virtual machine with pure cgroup v2
 	CUPOLA_CACHE=$(CACHE) $(BIN)/vm-run

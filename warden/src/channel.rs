@@ -7,7 +7,7 @@ use crate::sys;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, connect,
-    recvmsg, sendmsg, socket, socketpair,
+    recv, recvmsg, sendmsg, socket, socketpair,
 };
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read, Seek, Write};
@@ -101,7 +101,16 @@ impl Channel {
     }
 
     fn receive_with(&self, flags: MsgFlags) -> io::Result<Option<Packet>> {
-        let mut buffer = vec![0; INLINE + 1];
+        // How long it is comes first, so that the buffer for a short one is short.
+        let ask = MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC | flags.intersection(MsgFlags::MSG_DONTWAIT);
+        let length = retry(|| recv(self.0.as_raw_fd(), &mut [0; 1], ask))?;
+        if length == 0 {
+            return Ok(None);
+        }
+        if length > INLINE + 1 {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a packet that is too long"));
+        }
+        let mut buffer = vec![0; length];
         let mut space = nix::cmsg_space!([RawFd; FDS]);
         let mut fds = Vec::new();
         let (length, flags) = {

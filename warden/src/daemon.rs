@@ -3,7 +3,7 @@
 //! - [`Config`], [`Error`], [`bind`], [`Server`]: what the program uses
 //! - `engine` and its verbs (`create`, `destroy`, `stop`, `spawn`, `network`, `limits`, `copy`, `info`, `recover`):
 //!   synchronous, run on blocking threads
-//! - `container`, `job`, `record`: what is known of each, and what of it is on disk
+//! - `container`, `job`, `record`, `journal`: what is known of each, and what of it is on disk
 //! - `net`, `cgroup`, `disk`, `pool`: what a container is given
 //! - `server`, `connection`, `dispatch`, `stream`: the socket
 //!
@@ -26,7 +26,9 @@ mod grace;
 mod id;
 mod info;
 mod job;
+mod journal;
 mod limits;
+mod loopback;
 mod net;
 mod network;
 mod oom;

@@ -17,7 +17,7 @@ pub mod cli;
 #[cfg(feature = "daemon")]
 pub mod daemon;
 pub mod init;
-mod seccomp;
+pub mod seccomp;
 pub mod spawner;
 pub mod sys;
 pub mod wire;

@@ -7,4 +7,4 @@
 mod compile;
 mod policy;
 
-pub(crate) use compile::program;
+pub use compile::program;

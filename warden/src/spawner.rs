@@ -1,11 +1,14 @@
 //! Building containers. The daemon keeps one spawner process (`warden-init spawner`): small, static, single-threaded,
 //! run from a sealed copy in memory, with a mount namespace of its own, so that nothing it mounts is seen on the host.
-//! It reads [`crate::wire::ContainerPlan`]s from its standard input, a `SOCK_SEQPACKET` socket, and leaves when that closes.
+//! It reads [`crate::wire::SpawnRequest`]s from its standard input, a `SOCK_SEQPACKET` socket, and leaves when that closes.
+//! Several containers are under construction at once: each builds itself, the spawner only starts it and hears of it.
 //!
 //! | file | what it does |
 //! |---|---|
 //! | `client` | the daemon's side |
 //! | `serve` | the loop: plan in, container made, pidfd out |
+//! | `building` | a container under construction |
+//! | `namespaces` | user namespaces |
 //! | `images` | EROFS images, mounted once for all containers |
 //! | `build` | the first process of a container, from clone to `warden-init init` |
 //! | `layers` | the root: overlay of lower layers and the writable one |
@@ -14,10 +17,12 @@
 //! | `root` | paths resolved inside a root that is not trusted |
 
 mod build;
+mod building;
 pub mod client;
 mod images;
 mod inside;
 mod layers;
+mod namespaces;
 mod root;
 mod serve;
 mod users;

@@ -2,12 +2,14 @@
 
 use super::cgroup::Group;
 use super::job::Job;
+use super::journal::Journal;
 use super::net::Subnet;
 use super::net::firewall::Member;
-use super::record::{Journal, Phase, Record};
+use super::record::{Phase, Record};
 use super::{Error, lock};
 use crate::init::client::InitClient;
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -18,12 +20,15 @@ pub(crate) struct Container {
     pub(crate) handle: String,
     /// `<depot>/<id>`.
     pub(crate) directory: PathBuf,
-    pub(crate) subnet: Subnet,
+    /// Its addresses; `None` where it has a loopback link alone.
+    pub(crate) subnet: Option<Subnet>,
     pub(crate) group: Group,
     /// Held through every change of the container, so that changes go one after the other.
     pub(crate) turn: Mutex<()>,
     record: Mutex<Record>,
     init: Mutex<Option<Arc<InitClient>>>,
+    /// A descriptor for the process of its init.
+    process: Mutex<Option<Arc<OwnedFd>>>,
     pub(crate) jobs: Mutex<BTreeMap<u32, Arc<Job>>>,
     /// Connections that have referred to it and are still open, and how often that number has changed.
     pub(crate) references: Mutex<(usize, u64)>,
@@ -36,11 +41,12 @@ impl Container {
             id: record.id.clone(),
             handle: record.handle.clone(),
             directory: depot.join(&record.id),
-            subnet: Subnet::at(record.network),
+            subnet: record.network.map(Subnet::at),
             group: Group::new(v2, record.cgroups.clone()),
             turn: Mutex::default(),
             record: Mutex::new(record),
             init: Mutex::default(),
+            process: Mutex::default(),
             jobs: Mutex::default(),
             references: Mutex::default(),
         }
@@ -96,6 +102,16 @@ impl Container {
         *lock(&self.init) = init;
     }
 
+    /// The process of its init, while it has one that is known to be it.
+    pub(crate) fn process(&self) -> Option<Arc<OwnedFd>> {
+        lock(&self.process).clone()
+    }
+
+    /// Gives it the process of its init, or takes it away.
+    pub(crate) fn set_process(&self, process: Option<OwnedFd>) {
+        *lock(&self.process) = process.map(Arc::new);
+    }
+
     /// Where the init listens.
     pub(crate) fn socket(&self) -> PathBuf {
         self.directory.join("init.sock")
@@ -111,10 +127,17 @@ impl Container {
         lock(&self.jobs).get(&id).cloned().ok_or(Error::NoSuchJob(id))
     }
 
-    /// Calls `act` with what the firewall must know of it.
-    pub(crate) fn with_member<T>(&self, act: impl FnOnce(Member<'_>) -> T) -> T {
+    /// Its addresses; an error where it has no network.
+    pub(crate) fn network(&self) -> Result<Subnet, Error> {
+        let none = || Error::Invalid(format!("container {} was made without a network", self.handle));
+        self.subnet.ok_or_else(none)
+    }
+
+    /// Calls `act` with what the firewall must know of it: nothing where it has no network.
+    pub(crate) fn with_member(&self, act: impl FnOnce(Member<'_>) -> Result<(), Error>) -> Result<(), Error> {
+        let Some(subnet) = self.subnet else { return Ok(()) };
         let record = self.record().clone();
-        act(Member { id: &self.id, subnet: self.subnet, ports: &record.ports, outs: &record.outs })
+        act(Member { id: &self.id, subnet, ports: &record.ports, outs: &record.outs })
     }
 
     /// The number of its init on the host.

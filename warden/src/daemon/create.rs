@@ -27,10 +27,7 @@ impl Engine {
         let begun = std::time::Instant::now();
         let container = self.reserve(request, peer)?;
         let _turn = lock(&container.turn);
-        let built = self.build(&container).and_then(|()| {
-            container.change(&self.journal, |record| record.phase = Phase::Active)?;
-            self.follow(&container)
-        });
+        let built = self.build(&container).and_then(|()| self.follow_own(&container));
         match built {
             Ok(()) => {
                 let ms = begun.elapsed().as_millis() as u64;
@@ -101,44 +98,48 @@ impl Engine {
             self.pool.number(text).ok_or_else(outside)
         });
         let wanted = wanted.transpose()?;
+        let (no_network, read_only) =
+            (request.no_network.unwrap_or(false), request.read_only.unwrap_or(false));
+        if no_network && wanted.is_some() {
+            return Err(Error::Invalid("a container without a network has no network address".to_owned()));
+        }
 
-        let (uids, network) = self.take(wanted)?;
+        let (uids, network) = self.take(wanted, no_network)?;
         let record = Record {
+            boot: self.journal.boot().to_owned(),
             cgroups: self.layout.directories(&id),
             grace_time: request.grace_time.unwrap_or(self.config.grace_time),
-            phase: Phase::Born,
-            id,
             handle,
             layers,
             binds,
-            network: self.pool.subnet(network).first(),
+            network: network.map(|network| self.pool.subnet(network).first()),
+            read_only,
             uid_base: self.config.uids.start + uids * UIDS,
-            init: None,
             disk_bytes,
-            memory_bytes: None,
-            cpu_shares: None,
-            ports: Vec::new(),
-            outs: Vec::new(),
-            events: Vec::new(),
+            ..Record::blank(id, Phase::Born)
         };
         self.register(record).inspect_err(|_| {
             let mut pools = lock(&self.pools);
             pools.uids.give_back(uids);
-            pools.networks.give_back(network);
+            network.into_iter().for_each(|network| pools.networks.give_back(network));
         })
     }
 
-    fn take(&self, wanted: Option<u32>) -> Result<(u32, u32), Error> {
+    /// A uid range, and a network unless none is wanted.
+    fn take(&self, wanted: Option<u32>, no_network: bool) -> Result<(u32, Option<u32>), Error> {
         let mut pools = lock(&self.pools);
         let count = self.config.uids.count;
         let uids =
             pools.uids.take().ok_or(Error::Exhausted { what: "uid range", count, key: "uids.count" })?;
+        if no_network {
+            return Ok((uids, None));
+        }
         let network = match wanted {
             None => pools.networks.take(),
             Some(number) => pools.networks.take_exactly(number).then_some(number),
         };
         match (network, wanted) {
-            (Some(network), _) => Ok((uids, network)),
+            (Some(network), _) => Ok((uids, Some(network))),
             (None, wanted) => {
                 pools.uids.give_back(uids);
                 Err(match wanted {
@@ -168,45 +169,57 @@ impl Engine {
     /// Everything of the container, from its first record to an init that answers.
     fn build(&self, container: &Container) -> Result<(), Error> {
         let record = container.record().clone();
-        self.journal.write(&record)?;
+        self.journal.begin(&record)?;
         let directory = &container.directory;
         let made = fs::DirBuilder::new().mode(0o700).create(directory);
         made.map_err(Error::io("make the container's directory", directory))?;
         container.group.make()?;
         container.group.set_base_limits(self.config.pids_limit)?;
         let image = directory.join(disk::IMAGE);
-        let device = disk::make(&image, self.config.disk.max_bytes, self.config.disk.inodes)?;
-        let namespace = link::make(&container.id, container.subnet, self.mtu)?;
+        let device = match record.read_only {
+            true => None,
+            false => Some(disk::make(&image, self.config.disk.max_bytes, self.config.disk.inodes)?),
+        };
+        let namespace = match container.subnet {
+            Some(subnet) => link::make(&container.id, subnet, self.mtu)?,
+            None => self.loopbacks.take()?,
+        };
         container.with_member(|member| self.firewall.add(member))?;
 
-        let plan = self.plan(container, &record, &device.path);
-        let spawned = self.spawn_init(&plan, namespace.as_fd())?;
+        let plan = self.plan(container, &record, device.as_ref().map(|device| device.path.as_path()));
+        let spawned = self.spawn_init(plan, namespace.as_fd())?;
         let start_time =
             start_time(spawned.pid).ok_or_else(|| Error::Left("its init ended at once".to_owned()))?;
         let init = InitProcess { pid: spawned.pid, start_time };
-        container.change(&self.journal, |record| record.init = Some(init))?;
+        container.set_process(Some(spawned.pidfd));
         container.group.restrict_devices()?;
-        disk::limit(&image, spawned.pid, record.disk_bytes)?;
+        if device.is_some() {
+            disk::limit(&image, spawned.pid, record.disk_bytes)?;
+        }
         let socket = container.socket();
         let client =
-            InitClient::connect(&socket).map_err(Error::io("reach the container's init", &socket))?;
+            InitClient::connect_own(&socket).map_err(Error::io("reach the container's init", &socket))?;
         container.set_init(Some(Arc::new(client)));
-        Ok(())
+        // The one record that makes it a container to be taken over.
+        container.change(&self.journal, |record| (record.init, record.phase) = (Some(init), Phase::Active))
     }
 
     /// Builds the container. A spawner that has ended is replaced for the next one.
-    fn spawn_init(&self, plan: &ContainerPlan, namespace: BorrowedFd<'_>) -> Result<Spawned, Error> {
+    fn spawn_init(&self, plan: ContainerPlan, namespace: BorrowedFd<'_>) -> Result<Spawned, Error> {
         let result = self.spawner.read().unwrap_or_else(PoisonError::into_inner).spawn(plan, namespace);
         let gone = |failure: &SpawnError| matches!(failure.errno, libc::EPIPE | libc::ECONNRESET);
         if result.as_ref().is_err_and(gone) {
             let mut spawner = self.spawner.write().unwrap_or_else(PoisonError::into_inner);
-            tracing::error!("the spawner is gone; starting another");
-            *spawner = Spawner::start(&self.init).map_err(Error::Spawner)?;
+            // Several that waited for it may have seen it go: the first of them replaces it.
+            if spawner.is_gone() {
+                tracing::error!("the spawner is gone; starting another");
+                *spawner = Spawner::start(&self.init).map_err(Error::Spawner)?;
+            }
         }
         result.map_err(Error::Build)
     }
 
-    fn plan(&self, container: &Container, record: &Record, device: &Path) -> ContainerPlan {
+    fn plan(&self, container: &Container, record: &Record, device: Option<&Path>) -> ContainerPlan {
         let layer = |path: &PathBuf| match path.is_dir() {
             true => Layer::Directory(path.clone()),
             false => Layer::Erofs(path.clone()),
@@ -224,7 +237,7 @@ impl Engine {
             uid_base: record.uid_base,
             cgroup: container.group.entry(),
             lowers: record.layers.iter().map(layer).collect(),
-            upper: Upper::Ext4 { device: device.to_owned() },
+            upper: device.map_or(Upper::None, |device| Upper::Ext4 { device: device.to_owned() }),
             binds: record.binds.iter().map(bind).collect(),
             shm_bytes: self.config.shm_bytes,
             run_bytes: self.config.run_bytes,
@@ -240,12 +253,12 @@ impl Engine {
 
     fn files(&self, container: &Container) -> Vec<(PathBuf, Vec<u8>)> {
         let id = &container.id;
-        let address = container.subnet.container();
+        let own = container.subnet.map_or(String::new(), |subnet| format!("{} {id}\n", subnet.container()));
         let resolvers: String =
             self.resolvers.iter().map(|server| format!("nameserver {server}\n")).collect();
         let files = [
             ("/etc/hostname", format!("{id}\n")),
-            ("/etc/hosts", format!("127.0.0.1 localhost\n{address} {id}\n")),
+            ("/etc/hosts", format!("127.0.0.1 localhost\n{own}")),
             ("/etc/resolv.conf", resolvers),
         ];
         files.map(|(path, text)| (PathBuf::from(path), text.into_bytes())).to_vec()

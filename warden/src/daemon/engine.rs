@@ -4,10 +4,12 @@ use super::cgroup::Layout;
 use super::config::UIDS;
 use super::container::Container;
 use super::id::{Ids, JobIds};
+use super::journal::{Damaged, Journal};
+use super::loopback::Loopbacks;
 use super::net::firewall::Firewall;
 use super::net::{PoolNet, link};
 use super::pool::Pool;
-use super::record::{Journal, Port, Record};
+use super::record::{Port, Record};
 use super::{Config, Error, lock};
 use crate::spawner::client::Spawner;
 use std::collections::BTreeMap;
@@ -26,8 +28,11 @@ pub(crate) struct Engine {
     pub(crate) spawner: RwLock<Spawner>,
     pub(crate) init: PathBuf,
     pub(crate) layout: Layout,
+    pub(crate) loopbacks: Loopbacks,
     pub(crate) firewall: Firewall,
     pub(crate) journal: Journal,
+    /// Containers whose records cannot be read: what they have is nobody else's.
+    pub(crate) damaged: Mutex<Vec<Damaged>>,
     pub(crate) depot: PathBuf,
     pub(crate) pool: PoolNet,
     pub(crate) mtu: u32,
@@ -89,7 +94,8 @@ impl Engine {
             ports: Pool::new(config.ports.count),
         };
         Ok(Engine {
-            journal: Journal::open(data.join("journal"))?,
+            journal: Journal::open(data.join("journal"), depot.clone())?,
+            damaged: Mutex::default(),
             job_ids: JobIds::open(data.join("last-job"))?,
             mtu: config.network.mtu.unwrap_or_else(link::default_mtu),
             ids: Ids::default(),
@@ -99,6 +105,7 @@ impl Engine {
             spawner: RwLock::new(spawner),
             init: init.to_owned(),
             layout,
+            loopbacks: Loopbacks::default(),
             firewall,
             depot,
             pool,
@@ -144,14 +151,14 @@ impl Engine {
         let port = |port: &Port| u32::from(port.host).checked_sub(self.config.ports.start);
         Numbers {
             uids: record.uid_base.checked_sub(self.config.uids.start).map(|distance| distance / UIDS),
-            network: self.pool.number_of(record.network),
+            network: record.network.and_then(|network| self.pool.number_of(network)),
             ports: record.ports.iter().filter(|port| port.pooled).filter_map(port).collect(),
         }
     }
 
     /// When there is no container, what the platform has in the kernel can go.
     pub(crate) fn leave(&self) {
-        if !self.all().is_empty() {
+        if !self.all().is_empty() || !lock(&self.damaged).is_empty() {
             return;
         }
         for result in [self.firewall.delete(), self.layout.remove()] {

@@ -79,15 +79,6 @@ pub enum Error {
         /// What it said.
         output: String,
     },
-    /// A journal entry cannot be read.
-    #[error("journal entry {path} cannot be read; move it away if its container is gone")]
-    Journal {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        #[source]
-        source: serde_json::Error,
-    },
     /// No container has that handle.
     #[error("unknown handle: {0}")]
     UnknownHandle(String),

@@ -13,6 +13,13 @@ use std::sync::Arc;
 const TOO_MUCH: &str = "command exceeded maximum output";
 
 impl Engine {
+    /// Follows the notes of an init that has just been started.
+    pub(crate) fn follow_own(self: &Arc<Self>, container: &Arc<Container>) -> Result<(), Error> {
+        let events = container.init()?.subscribe_own().map_err(Error::init("follow the container's init"))?;
+        self.follow_events(container, events);
+        Ok(())
+    }
+
     /// Takes the jobs that the init knows of, and follows its notes from then on.
     pub(crate) fn follow(self: &Arc<Self>, container: &Arc<Container>) -> Result<(), Error> {
         let (states, events) =
@@ -23,6 +30,11 @@ impl Engine {
                 lock(&container.jobs).insert(job.id, Arc::new(job));
             }
         }
+        self.follow_events(container, events);
+        Ok(())
+    }
+
+    fn follow_events(self: &Arc<Self>, container: &Arc<Container>, events: Events) {
         let (engine, container) = (self.clone(), container.clone());
         self.runtime.spawn(async move {
             if let Err(error) = engine.notes(&container, events).await {
@@ -33,7 +45,6 @@ impl Engine {
                 job.ended(End::Lost);
             }
         });
-        Ok(())
     }
 
     /// Until the init is gone.

@@ -1,6 +1,6 @@
 //! Names of containers and numbers of jobs.
 
-use super::{Error, lock, record};
+use super::{Error, journal, lock};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -51,7 +51,7 @@ impl JobIds {
         let (next, reserved) = *state;
         if next == reserved {
             let reserved = reserved.saturating_add(BLOCK);
-            record::replace(&self.file, reserved.to_string().as_bytes())
+            journal::replace(&self.file, reserved.to_string().as_bytes())
                 .map_err(Error::io("reserve job numbers", &self.file))?;
             state.1 = reserved;
         }

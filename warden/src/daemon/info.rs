@@ -25,12 +25,16 @@ pub(crate) fn info(container: &Container) -> InfoResponse {
     InfoResponse {
         state: Some(record.phase.as_str().to_owned()),
         events: record.events,
-        host_ip: Some(container.subnet.host().to_string()),
-        container_ip: Some(container.subnet.container().to_string()),
+        host_ip: container.subnet.map(|subnet| subnet.host().to_string()),
+        container_ip: container.subnet.map(|subnet| subnet.container().to_string()),
         container_path: Some(container.directory.display().to_string()),
         memory_stat: container.group.memory_stat(),
         cpu_stat: container.group.cpu_stat(),
-        disk_stat: record.init.and_then(|init| Usage::of(init.pid)).map(Usage::stat),
+        disk_stat: record
+            .init
+            .filter(|_| !record.read_only)
+            .and_then(|init| Usage::of(init.pid))
+            .map(Usage::stat),
         bandwidth_stat: Some(BandwidthStat { in_rate: no, in_burst: no, out_rate: no, out_burst: no }),
         job_ids: running,
         oom_kills: Some(container.group.oom_kills()),

@@ -90,6 +90,12 @@ impl Job {
         });
     }
 
+    /// Waits until it has ended.
+    pub(crate) async fn until_ended(&self) {
+        // The sender is this job's own: it is there.
+        let _ = self.progress.subscribe().wait_for(|progress| progress.end.is_some()).await;
+    }
+
     /// Whether it has ended.
     pub(crate) fn has_ended(&self) -> bool {
         self.progress.borrow().end.is_some()

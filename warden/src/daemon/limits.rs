@@ -49,6 +49,11 @@ impl Engine {
         let _turn = lock(&container.turn);
         container.require(&[Phase::Active, Phase::Stopped], "active, stopped")?;
         if let Some(bytes) = wanted_bytes(request) {
+            if container.record().read_only {
+                return Err(Error::Invalid(
+                    "a container without a writable layer has no disk limit".to_owned(),
+                ));
+            }
             self.check_disk(bytes)?;
             let pid =
                 container.init_pid().ok_or_else(|| Error::Left("the container has no init".to_owned()))?;

@@ -12,6 +12,7 @@ impl Engine {
         let container = self.find(&request.handle)?;
         let _turn = lock(&container.turn);
         container.require_active()?;
+        let subnet = container.network()?;
         let checked = |port: Option<u32>| match port.map(u16::try_from) {
             None | Some(Ok(0)) => Ok(None),
             Some(Ok(port)) => Ok(Some(port)),
@@ -40,7 +41,7 @@ impl Engine {
             }
         };
         container.change(&self.journal, |record| record.ports.push(port)).inspect_err(|_| give_back())?;
-        if let Err(error) = self.firewall.add_port(container.subnet, port) {
+        if let Err(error) = self.firewall.add_port(subnet, port) {
             container.change(&self.journal, |record| record.ports.retain(|known| *known != port))?;
             give_back();
             return Err(error);
@@ -73,12 +74,13 @@ impl Engine {
         let container = self.find(&request.handle)?;
         let _turn = lock(&container.turn);
         container.require_active()?;
+        let subnet = container.network()?;
         let out = Out::of(request)?;
         if container.record().outs.contains(&out) {
             return Ok(());
         }
         container.change(&self.journal, |record| record.outs.push(out.clone()))?;
-        self.firewall.add_out(&container.id, container.subnet, &out).or_else(|error| {
+        self.firewall.add_out(&container.id, subnet, &out).or_else(|error| {
             container.change(&self.journal, |record| record.outs.retain(|known| *known != out))?;
             Err(error)
         })

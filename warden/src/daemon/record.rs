@@ -1,12 +1,8 @@
-//! The journal: one file per container, written before each step that it describes, so that a daemon that is killed at
-//! any moment knows at its next start what there may be. Every name is derived from the id.
+//! What the daemon keeps of a container on disk; see `journal` for how.
 
-use super::Error;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File};
-use std::io::Write;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Where a container is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +33,9 @@ impl Phase {
 /// Everything that the daemon must know about a container.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Record {
+    /// The start of the host that it was made in; empty in records of daemons that did not write it.
+    #[serde(default)]
+    pub(crate) boot: String,
     /// Internal name, 11 of a-z and 2-7.
     pub(crate) id: String,
     /// Name that clients use.
@@ -49,8 +48,12 @@ pub(crate) struct Record {
     pub(crate) layers: Vec<PathBuf>,
     /// Host paths shown inside.
     pub(crate) binds: Vec<BindRecord>,
-    /// First address of its /30. Addresses and not a number of the pool: the pool may be another at the next start.
-    pub(crate) network: Ipv4Addr,
+    /// First address of its /30; `None` where it has no network. Addresses and not a number of the pool: the pool may be
+    /// another at the next start.
+    pub(crate) network: Option<Ipv4Addr>,
+    /// Whether it has no writable layer.
+    #[serde(default)]
+    pub(crate) read_only: bool,
     /// First uid of its range on the host.
     pub(crate) uid_base: u32,
     /// Its cgroup directories.
@@ -69,6 +72,32 @@ pub(crate) struct Record {
     pub(crate) outs: Vec<super::net::Out>,
     /// What has happened.
     pub(crate) events: Vec<String>,
+}
+
+impl Record {
+    /// A record with nothing in it yet.
+    pub(crate) fn blank(id: String, phase: Phase) -> Self {
+        Record {
+            boot: String::new(),
+            handle: id.clone(),
+            id,
+            phase,
+            grace_time: u32::MAX,
+            layers: Vec::new(),
+            binds: Vec::new(),
+            network: None,
+            read_only: false,
+            uid_base: 0,
+            cgroups: Vec::new(),
+            init: None,
+            disk_bytes: 0,
+            memory_bytes: None,
+            cpu_shares: None,
+            ports: Vec::new(),
+            outs: Vec::new(),
+            events: Vec::new(),
+        }
+    }
 }
 
 /// A host path shown inside.
@@ -97,68 +126,4 @@ pub(crate) struct Port {
     pub(crate) container: u16,
     /// Whether it is of our pool.
     pub(crate) pooled: bool,
-}
-
-/// The directory of records.
-#[derive(Debug)]
-pub(crate) struct Journal(PathBuf);
-
-impl Journal {
-    /// Uses a directory, which is made when missing.
-    pub(crate) fn open(directory: PathBuf) -> Result<Self, Error> {
-        fs::create_dir_all(&directory).map_err(Error::io("make the journal directory", &directory))?;
-        Ok(Journal(directory))
-    }
-
-    /// Writes a record; when this returns it is on disk.
-    pub(crate) fn write(&self, record: &Record) -> Result<(), Error> {
-        let path = self.path(&record.id);
-        let text = serde_json::to_vec_pretty(record).expect("a record has no keys but text");
-        replace(&path, &text).map_err(Error::io("write the journal", &path))
-    }
-
-    /// Removes a record: nothing of the container is left.
-    pub(crate) fn remove(&self, id: &str) -> Result<(), Error> {
-        let path = self.path(id);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::io("remove the journal entry", &path)(error))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Every record. What a killed daemon had half written is removed.
-    pub(crate) fn read(&self) -> Result<Vec<Record>, Error> {
-        let mut records = Vec::new();
-        for entry in fs::read_dir(&self.0).map_err(Error::io("list the journal", &self.0))? {
-            let path = entry.map_err(Error::io("list the journal", &self.0))?.path();
-            match path.extension().and_then(|extension| extension.to_str()) {
-                Some("json") => {
-                    let text = fs::read(&path).map_err(Error::io("read the journal", &path))?;
-                    records.push(
-                        serde_json::from_slice(&text).map_err(|source| Error::Journal { path, source })?,
-                    );
-                }
-                _ => {
-                    fs::remove_file(&path).map_err(Error::io("remove a half-written journal entry", &path))?
-                }
-            }
-        }
-        Ok(records)
-    }
-
-    fn path(&self, id: &str) -> PathBuf {
-        self.0.join(format!("{id}.json"))
-    }
-}
-
-/// Replaces a file by another of the same name, on disk when it returns.
-pub(crate) fn replace(path: &Path, contents: &[u8]) -> std::io::Result<()> {
-    let temporary = path.with_extension("new");
-    let mut file = File::create(&temporary)?;
-    file.write_all(contents)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }

@@ -9,7 +9,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What runs a script.
@@ -31,12 +31,14 @@ impl Engine {
         let init = container.init()?;
         let id = self.job_ids.next()?;
         let spec = self.spec(id, &request)?;
-        let stdin =
-            script(&request.script).map_err(Error::io("keep the script", std::path::Path::new("memory")))?;
+        let stdin = match request.argv.is_empty() {
+            true => Some(script(&request.script).map_err(Error::io("keep the script", Path::new("memory")))?),
+            false => None,
+        };
         // Known before it runs: its first note may come at once.
         let job = Arc::new(Job::new(id, container.job_directory(id)));
         lock(&container.jobs).insert(id, job);
-        match init.run(&spec, Some(stdin.as_fd())) {
+        match init.run(&spec, stdin.as_ref().map(AsFd::as_fd)) {
             Ok(_) => Ok(id),
             Err(failure) => {
                 lock(&container.jobs).remove(&id);
@@ -67,11 +69,18 @@ impl Engine {
             (false, Some(bytes)) => OutputMode::Ring { bytes },
             (false, None) => OutputMode::Limit { bytes: self.config.job_output_limit },
         };
+        if !request.argv.is_empty() && !request.script.is_empty() {
+            return Err(Error::Invalid("a job has either a script or a program with arguments".to_owned()));
+        }
+        let argv = match request.argv.is_empty() {
+            true => vec![SHELL.into()],
+            false => request.argv.iter().map(|word| word.clone().into_bytes()).collect(),
+        };
         // Not every root filesystem has a home for root.
         let dir = request.dir.clone().unwrap_or_else(|| if privileged { "/" } else { home }.to_owned());
         Ok(JobSpec {
             id: id.into(),
-            argv: vec![SHELL.into()],
+            argv,
             env,
             cwd: PathBuf::from(dir),
             user,
@@ -93,7 +102,8 @@ impl Engine {
         if let Ok(init) = container.init()
             && let Err(error) = init.forget(job.into())
         {
-            tracing::warn!(handle, job, %error, "job not forgotten");
+            // Its container is being destroyed, most likely, and the job with it.
+            tracing::debug!(handle, job, %error, "job not forgotten");
         }
     }
 }

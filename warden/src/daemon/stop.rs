@@ -69,10 +69,14 @@ impl Engine {
         if left > 0 {
             return Err(Error::Left(format!("{left} processes do not end")));
         }
-        let deadline = Instant::now() + TELL;
-        while Instant::now() < deadline && lock(&container.jobs).values().any(|job| !job.has_ended()) {
-            std::thread::sleep(POLL);
-        }
+        let jobs: Vec<_> = lock(&container.jobs).values().cloned().collect();
+        let told = async {
+            for job in jobs {
+                job.until_ended().await;
+            }
+        };
+        // One that is not told of keeps nobody from going on.
+        let _ = self.runtime.block_on(async { tokio::time::timeout(TELL, told).await });
         Ok(())
     }
 }

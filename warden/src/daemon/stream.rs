@@ -7,6 +7,7 @@ use super::info::info;
 use super::job::{After, End, Reader};
 use super::spool::{self, Piece};
 use cupola_protocol::warden::{InfoResponse, LinkResponse, StreamRequest, StreamResponse, Type};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// A spool read goes on for this many pieces before others get their turn.
@@ -140,10 +141,11 @@ fn last(end: End, info: InfoResponse) -> StreamResponse {
     StreamResponse { exit_status: Some(end.status()), info: Some(info), ..Default::default() }
 }
 
-/// Runs what waits for the kernel where it holds up nobody.
+/// Runs what waits for the kernel on this very thread, whose other tasks go on in another: a request that is answered
+/// soon then costs no change of threads, which takes longer than most of them.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
-    let done = tokio::task::spawn_blocking(work).await;
+    let done = tokio::task::block_in_place(|| catch_unwind(AssertUnwindSafe(work)));
     done.map_err(|_| Error::Invalid("the server failed at this request; its log says where".to_owned()))
 }

@@ -37,6 +37,12 @@ impl InitClient {
         Ok(InitClient { socket: socket.to_owned(), channel: Mutex::new(open(socket)?) })
     }
 
+    /// Connects to an init that this program's own spawner has just started: it speaks our version, and may take the
+    /// connection a moment later.
+    pub fn connect_own(socket: &Path) -> io::Result<Self> {
+        Ok(InitClient { socket: socket.to_owned(), channel: Mutex::new(Channel::connect(socket)?) })
+    }
+
     /// Starts a job and returns its process number inside. Without `stdin` the job reads `/dev/null`.
     pub fn run(&self, job: &JobSpec, stdin: Option<BorrowedFd<'_>>) -> Result<i32, RunError> {
         let fds: Vec<BorrowedFd<'_>> = stdin.into_iter().collect();
@@ -84,6 +90,13 @@ impl InitClient {
         }
     }
 
+    /// The same for an init of [`InitClient::connect_own`], without waiting for its answer: it has no job yet.
+    pub fn subscribe_own(&self) -> Result<Events, RunError> {
+        let channel = Channel::connect(&self.socket).map_err(broken)?;
+        channel.send(&InitRequest::Subscribe.encode(), &[]).map_err(broken)?;
+        Ok(Events { channel })
+    }
+
     fn ask(&self, request: &InitRequest, fds: &[BorrowedFd<'_>]) -> Result<InitReply, Failure> {
         let channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
         channel.send(&request.encode(), fds).map_err(broken)?;
@@ -107,12 +120,24 @@ impl Transfer {
 impl Events {
     /// The next note; `None` when the init is gone.
     pub fn wait(&mut self) -> io::Result<Option<Event>> {
-        self.channel.receive().and_then(note)
+        loop {
+            match self.channel.receive().and_then(note)? {
+                Some(Note::Begun) => (),
+                Some(Note::Event(event)) => return Ok(Some(event)),
+                None => return Ok(None),
+            }
+        }
     }
 
     /// The next note if there is one; `WouldBlock` where there is none now, `None` when the init is gone.
     pub fn try_next(&mut self) -> io::Result<Option<Event>> {
-        self.channel.try_receive().and_then(note)
+        loop {
+            match self.channel.try_receive().and_then(note)? {
+                Some(Note::Begun) => (),
+                Some(Note::Event(event)) => return Ok(Some(event)),
+                None => return Ok(None),
+            }
+        }
     }
 }
 
@@ -154,10 +179,18 @@ fn reply(channel: &Channel) -> Result<InitReply, Failure> {
     }
 }
 
-fn note(packet: Option<Packet>) -> io::Result<Option<Event>> {
+/// What comes over a connection that brings notes.
+enum Note {
+    /// The answer to a subscription that nobody has waited for.
+    Begun,
+    Event(Event),
+}
+
+fn note(packet: Option<Packet>) -> io::Result<Option<Note>> {
     let Some(packet) = packet else { return Ok(None) };
     match InitReply::decode(&packet.payload)? {
-        InitReply::Event(event) => Ok(Some(event)),
+        InitReply::Jobs(_) => Ok(Some(Note::Begun)),
+        InitReply::Event(event) => Ok(Some(Note::Event(event))),
         _ => Err(io::Error::from_raw_os_error(libc::EPROTO)),
     }
 }

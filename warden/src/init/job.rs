@@ -131,10 +131,16 @@ impl Job {
             offset: self.spool.offset(),
             peak_bytes: reaped.peak_bytes,
         };
-        // When this cannot be written (the host's disk is full), the end is still known here, until the container goes.
-        let _ = self.write_status(&end);
         self.end = Some(end);
         true
+    }
+
+    /// Writes down how the job ended. When this cannot be written (the host's disk is full), the end is still known here,
+    /// until the container goes.
+    pub(super) fn keep_end(&self) {
+        if let Some(end) = self.end {
+            let _ = self.write_status(&end);
+        }
     }
 
     fn write_status(&self, end: &JobEnd) -> std::io::Result<()> {

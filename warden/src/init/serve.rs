@@ -112,8 +112,10 @@ impl Init {
         }
         // Also without a signal: one that came while another was pending is not told twice.
         self.reap();
-        self.settle();
+        let ended = self.settle();
         self.connections.iter_mut().for_each(Connection::flush);
+        // After the news: whoever waits for it need not wait for a file.
+        ended.iter().filter_map(|id| self.jobs.get(id)).for_each(Job::keep_end);
         self.connections.retain(|connection| !connection.broken);
     }
 
@@ -281,14 +283,18 @@ impl Init {
         }
     }
 
-    fn settle(&mut self) {
+    /// The jobs that have ended now.
+    fn settle(&mut self) -> Vec<u64> {
         let now = Instant::now();
-        for job in self.jobs.values_mut() {
+        let mut ended = Vec::new();
+        for (id, job) in &mut self.jobs {
             if job.settle(now) {
+                ended.push(*id);
                 let state = job.state();
                 self.connections.iter_mut().for_each(|connection| connection.note(state));
             }
         }
+        ended
     }
 }
 

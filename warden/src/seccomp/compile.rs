@@ -36,7 +36,7 @@ enum Action {
 }
 
 /// The filter of every container.
-pub(crate) fn program() -> Vec<Instruction> {
+pub fn program() -> Vec<Instruction> {
     let mut program = vec![
         load(ARCHITECTURE),
         // The 32-bit entry (int 0x80) reaches socketcall(2) and others by numbers of its own: refused whole.

@@ -1,21 +1,35 @@
-//! The daemon's side of the spawner. Every call blocks.
+//! The daemon's side of the spawner. Every call blocks; several may be under way at once.
 
 use crate::channel::Channel;
 use crate::sys;
-use crate::wire::{ContainerPlan, Failure, SpawnReply, Wire};
+use crate::wire::{ContainerPlan, Failure, SpawnOutcome, SpawnReply, SpawnRequest, Wire};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A running spawner process. Dropping it ends the process; containers live on.
 #[derive(Debug)]
 pub struct Spawner {
-    /// One request at a time: the spawner is sequential. `None` only while dropping.
-    channel: Mutex<Option<Channel>>,
+    /// `None` only while dropping.
+    channel: Option<Channel>,
+    answers: Mutex<Answers>,
+    /// Told when there is an answer, or when somebody else must read them.
+    changed: Condvar,
     process: Child,
+}
+
+/// Answers that have come. One of those who wait reads for all: alone, a caller reads its own answer without any detour.
+#[derive(Debug, Default)]
+struct Answers {
+    next: u64,
+    here: BTreeMap<u64, Result<Spawned, SpawnError>>,
+    is_read: bool,
+    /// The spawner is gone: how it was noticed.
+    gone: Option<i32>,
 }
 
 /// A container that runs.
@@ -89,36 +103,80 @@ impl Spawner {
             .stdout(Stdio::null())
             .spawn()
             .map_err(SpawnerError::Start)?;
-        Ok(Spawner { channel: Mutex::new(Some(ours)), process })
+        let (answers, changed) = Default::default();
+        Ok(Spawner { channel: Some(ours), answers, changed, process })
     }
 
     /// Builds the container of `plan` in the network namespace `netns` and starts its init. Returns when the init takes
     /// connections on `<depot>/init.sock`.
-    pub fn spawn(&self, plan: &ContainerPlan, netns: BorrowedFd<'_>) -> Result<Spawned, SpawnError> {
-        let talk = || -> io::Result<(SpawnReply, Option<OwnedFd>)> {
-            let channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
-            let channel = channel.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
-            channel.send(&plan.encode(), &[netns])?;
-            let mut packet = channel.receive()?.ok_or(io::Error::from_raw_os_error(libc::EPIPE))?;
-            Ok((SpawnReply::decode(&packet.payload)?, packet.fds.pop()))
+    pub fn spawn(&self, plan: ContainerPlan, netns: BorrowedFd<'_>) -> Result<Spawned, SpawnError> {
+        let broken = |error: io::Error| {
+            Failure::new("talk to the spawner", "", error.raw_os_error().unwrap_or(libc::EPROTO))
         };
-        match talk() {
-            Ok((SpawnReply::Spawned { pid }, Some(pidfd))) => Ok(Spawned { pid, pidfd }),
-            Ok((SpawnReply::Failed(failure), _)) => Err(failure),
-            Ok((SpawnReply::Spawned { .. }, None)) => {
-                Err(Failure::new("take the pidfd from the spawner", "", libc::EPROTO))
+        let channel = self.channel.as_ref().ok_or_else(|| broken(io::ErrorKind::BrokenPipe.into()))?;
+        let number = {
+            let mut answers = self.answers();
+            answers.next += 1;
+            answers.next
+        };
+        let request = SpawnRequest { number, plan };
+        let sent = channel.send(&request.encode(), &[netns]);
+        let mut answers = self.answers();
+        if let Err(error) = sent {
+            answers.gone = Some(error.raw_os_error().unwrap_or(libc::EPIPE));
+            return Err(broken(error));
+        }
+        loop {
+            if let Some(answer) = answers.here.remove(&number) {
+                return answer;
             }
-            Err(error) => {
-                Err(Failure::new("talk to the spawner", "", error.raw_os_error().unwrap_or(libc::EPROTO)))
+            if let Some(errno) = answers.gone {
+                return Err(broken(io::Error::from_raw_os_error(errno)));
             }
+            if answers.is_read {
+                answers = self.changed.wait(answers).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            answers.is_read = true;
+            drop(answers);
+            let answer = receive(channel);
+            answers = self.answers();
+            answers.is_read = false;
+            match answer {
+                Ok((number, answer)) => drop(answers.here.insert(number, answer)),
+                Err(error) => answers.gone = Some(error.raw_os_error().unwrap_or(libc::EPIPE)),
+            }
+            self.changed.notify_all();
         }
     }
+
+    /// Whether the process has been seen to be gone: no further plan will be answered.
+    pub fn is_gone(&self) -> bool {
+        self.answers().gone.is_some()
+    }
+
+    fn answers(&self) -> MutexGuard<'_, Answers> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn receive(channel: &Channel) -> io::Result<(u64, Result<Spawned, SpawnError>)> {
+    let mut packet = channel.receive()?.ok_or(io::Error::from_raw_os_error(libc::EPIPE))?;
+    let SpawnReply { number, outcome } = SpawnReply::decode(&packet.payload)?;
+    let answer = match (outcome, packet.fds.pop()) {
+        (SpawnOutcome::Spawned { pid }, Some(pidfd)) => Ok(Spawned { pid, pidfd }),
+        (SpawnOutcome::Failed(failure), _) => Err(failure),
+        (SpawnOutcome::Spawned { .. }, None) => {
+            Err(Failure::new("take the pidfd from the spawner", "", libc::EPROTO))
+        }
+    };
+    Ok((number, answer))
 }
 
 impl Drop for Spawner {
     fn drop(&mut self) {
         // The end of its standard input is the spawner's sign to leave.
-        *self.channel.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
+        self.channel = None;
         let _ = self.process.wait();
     }
 }

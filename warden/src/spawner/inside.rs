@@ -3,7 +3,7 @@
 use super::root::Root;
 use super::{Step, c_path, users};
 use crate::sys::mount as sys_mount;
-use crate::wire::{Bind, ContainerPlan, Failure, UserSpec};
+use crate::wire::{Bind, ContainerPlan, Failure, Upper, UserSpec};
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, makedev, mknodat};
@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 const TTY: u32 = 5;
 /// Inodes of `/dev/shm` and `/run`: `size=` does not bound empty files.
 const INODES: u32 = 16_384;
+/// Staging directory for the files of a root that cannot be written; a writable one has its upper layer there.
+const FILES: &str = "upper";
 /// Most terminals of a container.
 const TERMINALS: u32 = 64;
 
@@ -66,13 +68,24 @@ pub(super) fn furnish(plan: &ContainerPlan, owners: &[Option<File>]) -> Result<U
     let base = plan.uid_base;
     let root = Root::open(Path::new("root"), base).step("open the root", "")?;
     let owned = format!("uid={base},gid={base}");
-    let user = users::ensure(&root, &plan.user, base)?;
-    for (path, contents) in &plan.files {
-        root.write(path, contents).step("write a file of the container", path)?;
-    }
-    let tmp = real(&root, "/tmp")?;
-    std::fs::set_permissions(by_descriptor(&tmp), Permissions::from_mode(0o1777))
-        .step("set the mode", "/tmp")?;
+    let user = match plan.upper {
+        Upper::None => {
+            let tmp = format!("mode=1777,size={},nr_inodes={INODES},{owned}", plan.shm_bytes);
+            attach("tmpfs", &real(&root, "/tmp")?, MsFlags::empty(), &tmp, "/tmp")?;
+            show_files(&root, plan)?;
+            users::find(&root, &plan.user)?.unwrap_or_else(|| plan.user.clone())
+        }
+        _ => {
+            let user = users::ensure(&root, &plan.user, base)?;
+            for (path, contents) in &plan.files {
+                root.write(path, contents).step("write a file of the container", path)?;
+            }
+            let tmp = real(&root, "/tmp")?;
+            std::fs::set_permissions(by_descriptor(&tmp), Permissions::from_mode(0o1777))
+                .step("set the mode", "/tmp")?;
+            user
+        }
+    };
     let run = format!("mode=755,size={},nr_inodes={INODES},{owned}", plan.run_bytes);
     attach("tmpfs", &real(&root, "/run")?, MsFlags::empty(), &run, "/run")?;
     for (bind, owner) in plan.binds.iter().zip(owners) {
@@ -89,6 +102,26 @@ pub(super) fn furnish(plan: &ContainerPlan, owners: &[Option<File>]) -> Result<U
     devices(&root, plan, &owned)?;
     proc(&root)?;
     Ok(user)
+}
+
+/// Shows the container's files in a root that cannot be written, where there is a file of that name to show them on.
+fn show_files(root: &Root, plan: &ContainerPlan) -> Result<(), Failure> {
+    let options = [(c"size", Some(c"256k")), (c"nr_inodes", Some(c"32")), (c"mode", Some(c"755"))];
+    let memory = sys_mount::filesystem(c"tmpfs", &options).step("make a place for files", "")?;
+    let place = File::open(FILES).step("open a staging directory", FILES)?;
+    sys_mount::attach(memory.as_fd(), place.as_fd()).step("attach a place for files", FILES)?;
+    let files = Root::open(Path::new(FILES), plan.uid_base).step("open the place for files", FILES)?;
+    for (number, (path, contents)) in plan.files.iter().enumerate() {
+        let Ok(target) = root.find(path, OFlag::O_PATH) else { continue };
+        let name = number.to_string();
+        files.write(Path::new(&name), contents).step("write a file of the container", path)?;
+        let source = c_path(&Path::new(FILES).join(&name)).step("name a file", path)?;
+        let tree = sys_mount::open_tree(AT_FDCWD, &source).step("open a file of the container", path)?;
+        let set = sys_mount::RDONLY | sys_mount::NOSUID | sys_mount::NODEV;
+        sys_mount::set_attributes(tree.as_fd(), set, None).step("protect a file of the container", path)?;
+        sys_mount::attach(tree.as_fd(), target.as_fd()).step("show a file of the container", path)?;
+    }
+    Ok(())
 }
 
 /// Mounts on a directory by its descriptor; always nosuid, and nodev unless devices are the point.

@@ -34,6 +34,9 @@ pub(super) fn mount_root(
         sys_mount::attach(tree.as_fd(), target.as_fd()).step("attach a layer", shown)?;
         lowers.push(name);
     }
+    if plan.upper == Upper::None {
+        return read_only(lowers.as_slice());
+    }
     mount_upper(&plan.upper)?;
     for (name, mode) in [("upper/upper", 0o755), ("upper/work", 0o700)] {
         match DirBuilder::new().mode(mode).create(name) {
@@ -56,6 +59,18 @@ pub(super) fn mount_root(
         .step("mount the root", "overlay")
 }
 
+/// A root that nobody can write: the one layer itself, or an overlay of several without an upper one.
+fn read_only(lowers: &[String]) -> Result<(), Failure> {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_RDONLY;
+    if let [only] = lowers {
+        return mount(Some(only.as_str()), "root", None::<&str>, MsFlags::MS_BIND, None::<&str>)
+            .step("mount the root", only);
+    }
+    let options = format!("lowerdir={},metacopy=off,redirect_dir=nofollow,index=off", lowers.join(":"));
+    mount(Some("overlay"), "root", Some("overlay"), flags, Some(options.as_str()))
+        .step("mount the root", "overlay")
+}
+
 fn mount_upper(upper: &Upper) -> Result<(), Failure> {
     match upper {
         Upper::Ext4 { device } => {
@@ -63,6 +78,7 @@ fn mount_upper(upper: &Upper) -> Result<(), Failure> {
             mount(Some(device.as_path()), "upper", Some("ext4"), flags, None::<&str>)
                 .step("mount the writable layer", device)
         }
+        Upper::None => Ok(()),
         Upper::Directory(path) => {
             let tree = c_path(path).and_then(|path| sys_mount::open_tree(AT_FDCWD, &path));
             let tree = tree.step("open the writable layer", path)?;

@@ -1,13 +1,15 @@
 //! The spawner's loop.
 
+use super::building::Building;
 use super::images::Images;
+use super::namespaces::{self, Namespaces};
 use super::{Step, build};
 use crate::channel::{Channel, address_in};
 use crate::seccomp;
 use crate::sys::privilege::Instruction;
 use crate::sys::process::{self, Cloned};
 use crate::sys::{self, mount};
-use crate::wire::{CgroupEntry, ContainerPlan, Failure, Layer, SpawnReply, Wire};
+use crate::wire::{CgroupEntry, ContainerPlan, Failure, Layer, SpawnOutcome, SpawnReply, SpawnRequest, Wire};
 use nix::fcntl::OFlag;
 use nix::mount::{MsFlags, mount as mount_by_name};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -17,18 +19,19 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{fchdir, pipe2, setsid};
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, Permissions};
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, fchown};
+use std::time::{Duration, Instant};
 
-/// Longest time that a container may take to build, in milliseconds, before it is given up.
-const BUILD_TIME: u16 = 30_000;
+/// Most containers under construction at once; further plans wait in the socket.
+const MOST_BUILDING: usize = 16;
 /// Most lower layers of a container.
 pub(super) const MOST_LOWERS: usize = 16;
 /// Where the staging directory is mounted, in the spawner's own mount namespace.
 const STAGING: &str = "/proc/fs";
 /// uids of a container.
-const RANGE: u32 = 65_536;
+pub(super) const RANGE: u32 = 65_536;
 
 /// What every container is built with.
 pub(super) struct Tools {
@@ -58,22 +61,94 @@ pub fn serve() -> Result<(), Failure> {
     let channel = Channel::new(io::stdin().as_fd().try_clone_to_owned().step("take the socket", "")?);
     let tools = prepare()?;
     let staging = stage()?;
-    let mut images = Images::new(staging);
-    while let Ok(Some(packet)) = channel.receive() {
-        let netns = packet.fds.into_iter().next();
-        let result = match (ContainerPlan::decode(&packet.payload), netns) {
-            (Ok(plan), Some(netns)) => spawn(&tools, &mut images, &plan, netns),
-            _ => Err(Failure::new("read the plan", "", libc::EPROTO)),
-        };
-        let sent = match &result {
-            Ok((pid, pidfd)) => channel.send(&SpawnReply::Spawned { pid: *pid }.encode(), &[pidfd.as_fd()]),
-            Err(failure) => channel.send(&SpawnReply::Failed(failure.clone()).encode(), &[]),
-        };
-        if sent.is_err() {
-            break;
+    let (mut images, mut namespaces, mut building) =
+        (Images::new(staging), Namespaces::default(), Vec::<Building>::new());
+    loop {
+        match turn(&channel, &mut building, namespaces.wants_more()).step("wait for plans", "")? {
+            Turn::Idle => namespaces.make_one(),
+            Turn::Heard => (),
+            Turn::Plan => {
+                // The other end has closed, or sends what is no packet.
+                let Ok(Some(packet)) = channel.receive() else { return Ok(()) };
+                let netns = packet.fds.into_iter().next();
+                let (Ok(request), Some(netns)) = (SpawnRequest::decode(&packet.payload), netns) else {
+                    return Err(Failure::new("read the plan", "", libc::EPROTO));
+                };
+                match spawn(&tools, &mut images, &mut namespaces, &request.plan, netns) {
+                    Ok((pid, pidfd, report)) => {
+                        building.push(Building::new(request.number, pid, pidfd, report));
+                    }
+                    Err(failure) => answer(&channel, request.number, SpawnOutcome::Failed(failure), None)?,
+                }
+            }
+        }
+        let now = Instant::now();
+        for at in (0..building.len()).rev() {
+            if let Some(outcome) = building[at].settle(now) {
+                let built = building.swap_remove(at);
+                answer(&channel, built.number, outcome, Some(built.pidfd.as_fd()))?;
+            }
         }
     }
-    Ok(())
+}
+
+/// What there is to do.
+enum Turn {
+    /// Another plan.
+    Plan,
+    /// News of a container under construction, or none has come for a long time.
+    Heard,
+    /// Nothing.
+    Idle,
+}
+
+/// Waits for the next thing to do; where there is something to do meanwhile, only looks.
+fn turn(channel: &Channel, building: &mut [Building], eager: bool) -> nix::Result<Turn> {
+    let now = Instant::now();
+    let mut fds: Vec<PollFd<'_>> =
+        building.iter().map(|built| PollFd::new(built.awaited(), PollFlags::POLLIN)).collect();
+    if building.len() < MOST_BUILDING {
+        fds.push(PollFd::new(channel.as_fd(), PollFlags::POLLIN));
+    }
+    let deadline = building.iter().map(|built| built.deadline).min();
+    let timeout = match (eager, deadline) {
+        (true, _) => PollTimeout::ZERO,
+        (false, None) => PollTimeout::NONE,
+        // Rounded up, so that the deadline has passed when this returns.
+        (false, Some(deadline)) => {
+            let left = deadline.saturating_duration_since(now) + Duration::from_millis(1);
+            PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+        }
+    };
+    let count = match poll(&mut fds, timeout) {
+        Err(nix::Error::EINTR) => return Ok(Turn::Heard),
+        other => other?,
+    };
+    let ready: Vec<bool> =
+        fds.iter().map(|fd| fd.revents().is_some_and(|events| !events.is_empty())).collect();
+    for (built, ready) in building.iter_mut().zip(&ready) {
+        if *ready {
+            built.hear();
+        }
+    }
+    Ok(match (count, ready.get(building.len())) {
+        (0, _) if eager => Turn::Idle,
+        (_, Some(true)) => Turn::Plan,
+        _ => Turn::Heard,
+    })
+}
+
+fn answer(
+    channel: &Channel,
+    number: u64,
+    outcome: SpawnOutcome,
+    pidfd: Option<BorrowedFd<'_>>,
+) -> Result<(), Failure> {
+    let fds: &[BorrowedFd<'_>] = match (&outcome, &pidfd) {
+        (SpawnOutcome::Spawned { .. }, Some(pidfd)) => std::slice::from_ref(pidfd),
+        _ => &[],
+    };
+    channel.send(&SpawnReply { number, outcome }.encode(), fds).step("answer", "")
 }
 
 fn prepare() -> Result<Tools, Failure> {
@@ -111,12 +186,14 @@ fn stage() -> Result<OwnedFd, Failure> {
     Ok(staging)
 }
 
+/// Starts the first process of a container; gives its number, a descriptor for it, and where it reports.
 fn spawn(
     tools: &Tools,
     images: &mut Images,
+    namespaces: &mut Namespaces,
     plan: &ContainerPlan,
     netns: OwnedFd,
-) -> Result<(i32, OwnedFd), Failure> {
+) -> Result<(i32, OwnedFd, File), Failure> {
     check(plan)?;
     images.drop_stale();
     let mut names = Vec::new();
@@ -126,13 +203,12 @@ fn spawn(
             Layer::Directory(_) => None,
         });
     }
-    let whole = format!("0 {} {RANGE}\n", plan.uid_base);
-    let userns = user_namespace(&whole, &whole)?;
+    let userns = namespaces.take(plan.uid_base)?;
     let mut owners = Vec::new();
     for bind in &plan.binds {
         let map = |id: u32, inside: u32| format!("{id} {} 1\n", plan.uid_base + inside);
         owners.push(match bind.owner {
-            Some((uid, gid)) => Some(user_namespace(&map(uid, plan.user.uid), &map(gid, plan.user.gid))?),
+            Some((uid, gid)) => Some(namespaces::make(&map(uid, plan.user.uid), &map(gid, plan.user.gid))?),
             None => None,
         });
     }
@@ -153,47 +229,7 @@ fn spawn(
     let cloned = process::clone_into(namespaces, cgroup.as_ref().map(|dir| dir.as_fd()));
     match cloned.step("start the first process", "")? {
         Cloned::Child => build::run(tools, plan, prepared),
-        Cloned::Parent { pid, pidfd } => {
-            drop(prepared);
-            match report(File::from(reading)) {
-                Ok(()) => Ok((pid, pidfd)),
-                Err(failure) => {
-                    let _ = process::kill(pidfd.as_fd());
-                    // Only when it is gone are its mounts gone, and the daemon may undo what it prepared.
-                    let _ = wait(pidfd.as_fd());
-                    Err(failure)
-                }
-            }
-        }
-    }
-}
-
-/// Waits for the container's sign of life or its failure.
-fn report(mut pipe: File) -> Result<(), Failure> {
-    let mut bytes = Vec::new();
-    loop {
-        if wait(pipe.as_fd()).step("wait for the container", "")? == 0 {
-            return Err(Failure::new("build the container in time", "", libc::ETIMEDOUT));
-        }
-        let mut buffer = [0; 4096];
-        match pipe.read(&mut buffer).step("hear from the container", "")? {
-            0 => break,
-            count => bytes.extend_from_slice(&buffer[..count]),
-        }
-        if bytes == build::READY {
-            return Ok(());
-        }
-    }
-    // An end without a word: the process was killed, most likely for want of memory in its cgroup.
-    Err(Failure::decode(&bytes).unwrap_or_else(|_| Failure::new("start the init", "", libc::ESRCH)))
-}
-
-fn wait(fd: BorrowedFd<'_>) -> nix::Result<i32> {
-    loop {
-        match poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], PollTimeout::from(BUILD_TIME)) {
-            Err(nix::Error::EINTR) => (),
-            other => return other,
-        }
+        Cloned::Parent { pid, pidfd } => Ok((pid, pidfd, File::from(reading))),
     }
 }
 
@@ -210,30 +246,6 @@ fn check(plan: &ContainerPlan) -> Result<(), Failure> {
     match checks.into_iter().find(|(holds, _)| !holds) {
         Some((_, step)) => Err(Failure::new(step, &plan.id, libc::EINVAL)),
         None => Ok(()),
-    }
-}
-
-/// A user namespace with these maps: made by a child that lives only until they are written.
-fn user_namespace(uids: &str, gids: &str) -> Result<File, Failure> {
-    let (reading, writing) = pipe2(OFlag::O_CLOEXEC).step("make a pipe", "")?;
-    match process::clone_into(libc::CLONE_NEWUSER, None).step("make a user namespace", "")? {
-        Cloned::Child => {
-            drop(writing);
-            // Returns when the parent has closed its end, or is gone.
-            let _ = File::from(reading).read(&mut [0]);
-            process::exit_now(0)
-        }
-        Cloned::Parent { pid, pidfd: _ } => {
-            drop(reading);
-            for (name, map) in [("uid_map", uids), ("gid_map", gids)] {
-                let path = format!("/proc/{pid}/{name}");
-                std::fs::write(&path, map).step("map the container's uids", &path)?;
-            }
-            let path = format!("/proc/{pid}/ns/user");
-            let namespace = File::open(&path).step("open the user namespace", &path)?;
-            drop(writing);
-            Ok(namespace)
-        }
     }
 }
 

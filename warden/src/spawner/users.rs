@@ -37,6 +37,16 @@ pub(super) fn ensure(root: &Root, user: &UserSpec, base: u32) -> Result<UserSpec
     Ok(user)
 }
 
+/// The user as the root has it, if it does.
+pub(super) fn find(root: &Root, user: &UserSpec) -> Result<Option<UserSpec>, Failure> {
+    let passwd = Path::new("/etc/passwd");
+    let text = read(root, passwd)?;
+    let known = |line| {
+        from_line(line, user).ok_or_else(|| Failure::new("read the user's entry", passwd, libc::EINVAL))
+    };
+    entry(&text, &user.name).map(known).transpose()
+}
+
 fn read(root: &Root, path: &Path) -> Result<String, Failure> {
     // Not blocking: the file may be a pipe.
     let file = match root.find(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY) {

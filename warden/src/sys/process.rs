@@ -2,9 +2,13 @@
 
 use super::{check, fd};
 use crate::wire::Exit;
+#[cfg(feature = "daemon")]
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+#[cfg(feature = "daemon")]
+use std::time::Instant;
 
 /// Which of the two processes this is, after a clone.
 #[derive(Debug)]
@@ -149,6 +153,30 @@ pub(crate) fn reset_signals() -> io::Result<()> {
     }
     nix::sys::signal::SigSet::empty().thread_set_mask()?;
     Ok(())
+}
+
+/// A descriptor for a process by its number (kernel 5.3). Whether it is the process that was meant, only what is asked
+/// after this call can tell.
+#[cfg(feature = "daemon")]
+pub(crate) fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: plain numbers.
+    let number = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    fd::adopt(number as RawFd).ok_or(io::Error::from_raw_os_error(libc::EBADF))
+}
+
+/// Waits until the process of a pidfd has ended; `false` when it has not by then.
+#[cfg(feature = "daemon")]
+pub(crate) fn wait_ended(pidfd: BorrowedFd<'_>, deadline: Instant) -> io::Result<bool> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(pidfd, PollFlags::POLLIN)], timeout) {
+            Ok(0) if left.is_zero() => return Ok(false),
+            Ok(0) | Err(nix::Error::EINTR) => (),
+            Ok(_) => return Ok(true),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
 }
 
 /// Kills the process of a pidfd.

@@ -1,11 +1,31 @@
 //! Requests, answers and notes.
 
-use super::{Failure, JobEnd, JobSpec, JobState, JobUser, Malformed, Reader, Target, Wire, Writer};
+use super::{
+    ContainerPlan, Failure, JobEnd, JobSpec, JobState, JobUser, Malformed, Reader, Target, Wire, Writer,
+};
 use std::path::PathBuf;
 
-/// The spawner's answer to a [`super::ContainerPlan`] (sent with one descriptor: the network namespace).
+/// What the spawner is asked (sent with one descriptor: the network namespace).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SpawnReply {
+pub struct SpawnRequest {
+    /// Names the request in its answer: several are under way at once.
+    pub number: u64,
+    /// What to build.
+    pub plan: ContainerPlan,
+}
+
+/// The spawner's answer to a [`SpawnRequest`]; answers come in the order in which containers are ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpawnReply {
+    /// Of the request.
+    pub number: u64,
+    /// What came of it.
+    pub outcome: SpawnOutcome,
+}
+
+/// What came of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SpawnOutcome {
     /// The container's init runs; its pidfd comes along.
     Spawned {
         /// The init, as numbered outside.
@@ -85,7 +105,7 @@ pub enum Event {
         /// Payload bytes since it began.
         offset: u64,
     },
-    /// A job has ended, and its status file is written.
+    /// A job has ended; its status file is written a moment later.
     Ended {
         /// The job.
         job: u64,
@@ -94,14 +114,26 @@ pub enum Event {
     },
 }
 
+impl Wire for SpawnRequest {
+    fn write(&self, out: &mut Writer) {
+        out.u64(self.number);
+        self.plan.write(out);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(SpawnRequest { number: from.u64()?, plan: ContainerPlan::read(from)? })
+    }
+}
+
 impl Wire for SpawnReply {
     fn write(&self, out: &mut Writer) {
-        match self {
-            SpawnReply::Spawned { pid } => {
+        out.u64(self.number);
+        match &self.outcome {
+            SpawnOutcome::Spawned { pid } => {
                 out.u8(0);
                 out.u32(*pid as u32);
             }
-            SpawnReply::Failed(failure) => {
+            SpawnOutcome::Failed(failure) => {
                 out.u8(1);
                 failure.write(out);
             }
@@ -109,11 +141,13 @@ impl Wire for SpawnReply {
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
-        match from.u8()? {
-            0 => Ok(SpawnReply::Spawned { pid: from.i32()? }),
-            1 => Ok(SpawnReply::Failed(Failure::read(from)?)),
-            _ => Err(Malformed("unknown answer of the spawner")),
-        }
+        let number = from.u64()?;
+        let outcome = match from.u8()? {
+            0 => SpawnOutcome::Spawned { pid: from.i32()? },
+            1 => SpawnOutcome::Failed(Failure::read(from)?),
+            _ => return Err(Malformed("unknown answer of the spawner")),
+        };
+        Ok(SpawnReply { number, outcome })
     }
 }
 

@@ -67,6 +67,8 @@ pub enum Upper {
     },
     /// A directory on a filesystem of the host: no disk limit.
     Directory(PathBuf),
+    /// None: the root cannot be written.
+    None,
 }
 
 /// A host directory or file shown inside. Unless `owner` says otherwise its owners are not shifted: inside they all are
@@ -182,6 +184,7 @@ impl Wire for Upper {
         let (kind, path) = match self {
             Upper::Ext4 { device } => (0, device),
             Upper::Directory(path) => (1, path),
+            Upper::None => return out.u8(2),
         };
         out.u8(kind);
         out.path(path);
@@ -191,6 +194,7 @@ impl Wire for Upper {
         match from.u8()? {
             0 => Ok(Upper::Ext4 { device: from.path()? }),
             1 => Ok(Upper::Directory(from.path()?)),
+            2 => Ok(Upper::None),
             _ => Err(Malformed("unknown kind of writable layer")),
         }
     }

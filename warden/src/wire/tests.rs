@@ -31,8 +31,11 @@ fn plan() -> impl Strategy<Value = ContainerPlan> {
         path().prop_map(|dir| CgroupEntry::V2 { dir }),
         prop::collection::vec(path(), 0..4).prop_map(|tasks| CgroupEntry::V1 { tasks }),
     ];
-    let upper =
-        prop_oneof![path().prop_map(|device| Upper::Ext4 { device }), path().prop_map(Upper::Directory)];
+    let upper = prop_oneof![
+        path().prop_map(|device| Upper::Ext4 { device }),
+        path().prop_map(Upper::Directory),
+        Just(Upper::None)
+    ];
     let user = (".{0,8}", any::<u32>(), any::<u32>(), path()).prop_map(|(name, uid, gid, home)| UserSpec {
         name,
         uid,
@@ -143,10 +146,11 @@ fn reply() -> impl Strategy<Value = InitReply> {
 }
 
 fn spawn_reply() -> impl Strategy<Value = SpawnReply> {
-    prop_oneof![
-        any::<i32>().prop_map(|pid| SpawnReply::Spawned { pid }),
-        failure().prop_map(SpawnReply::Failed)
-    ]
+    let outcome = prop_oneof![
+        any::<i32>().prop_map(|pid| SpawnOutcome::Spawned { pid }),
+        failure().prop_map(SpawnOutcome::Failed)
+    ];
+    (any::<u64>(), outcome).prop_map(|(number, outcome)| SpawnReply { number, outcome })
 }
 
 /// A value comes back, and neither a shorter nor a longer row of bytes is taken for it.

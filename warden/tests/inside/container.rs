@@ -109,7 +109,7 @@ impl Draft {
         // One spawner for each thread of this test binary: more than one at a time is what a restarted daemon sees too.
         thread_local!(static SPAWNER: Spawner = Spawner::start(init_program()).expect("the spawner starts"));
         let Draft { plan, directory, cgroups, network } = self;
-        let spawned = SPAWNER.with(|spawner| spawner.spawn(&plan, network.as_fd()));
+        let spawned = SPAWNER.with(|spawner| spawner.spawn(plan.clone(), network.as_fd()));
         if spawned.is_err() {
             remove(&cgroups);
         }

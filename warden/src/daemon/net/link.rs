@@ -48,6 +48,16 @@ pub(crate) fn make(id: &str, subnet: Subnet, mtu: u32) -> Result<OwnedFd, Error>
     built.map_err(|source| Error::Net { action: "make the container's network link", name: label, source })
 }
 
+/// Moves the calling thread to a new network namespace that has a loopback link, which is up, and nothing else.
+pub(crate) fn alone() -> io::Result<OwnedFd> {
+    unshare(CloneFlags::CLONE_NEWNET)?;
+    let namespace: OwnedFd = File::open("/proc/thread-self/ns/net")?.into();
+    let mut inside = Netlink::open()?;
+    let loopback = link_index(&mut inside, "lo")?;
+    inside.send(up(loopback))?;
+    Ok(namespace)
+}
+
 fn build(outside: &str, subnet: Subnet, mtu: u32) -> io::Result<OwnedFd> {
     let mut host = Netlink::open()?;
     unshare(CloneFlags::CLONE_NEWNET)?;
