@@ -43,7 +43,7 @@ mod stop;
 mod stream;
 mod tree;
 
-pub use config::{Config, Disk, Network, Range};
+pub use config::{Config, Disk, DiskMethod, Network, Range};
 pub use error::Error;
 pub use server::{Server, bind};
 
@@ -52,6 +52,12 @@ use std::time::Duration;
 
 /// How long the kernel may take to end processes, and to let go of what they held.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Seconds since the epoch.
+fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
 
 /// Locks; a panic of another holder is no reason to stop serving.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -5,7 +5,11 @@
 //! processes only (the spawner and the init; both ask [`process::is_single_threaded`] when they start).
 #![allow(unsafe_code)]
 
+#[cfg(feature = "daemon")]
+pub(crate) mod bpf;
 pub mod fd;
+#[cfg(feature = "daemon")]
+pub(crate) mod filesystem;
 pub mod loopdev;
 pub mod mount;
 pub mod privilege;

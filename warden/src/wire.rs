@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 
 pub use job::{Exit, JobEnd, JobSpec, JobState, JobUser, OutputMode, RECORD_HEADER, Rlimit, Target};
 pub use message::{Event, InitReply, InitRequest, SpawnOutcome, SpawnReply, SpawnRequest};
-pub use plan::{Bind, CgroupEntry, ContainerPlan, Layer, Upper, UserSpec};
+pub use plan::{Bind, CgroupEntry, CgroupView, ContainerPlan, Layer, Upper, UserSpec};
 
 /// The version of these messages; raised with every change of them. An init says its own in answer to `Hello`.
 pub const VERSION: u32 = 1;

@@ -11,6 +11,10 @@ mod jobs;
 mod lifecycle;
 #[path = "outside/limits.rs"]
 mod limits;
+#[path = "outside/limits_disk.rs"]
+mod limits_disk;
+#[path = "outside/limits_memory.rs"]
+mod limits_memory;
 #[path = "outside/network.rs"]
 mod network;
 #[path = "outside/peers.rs"]

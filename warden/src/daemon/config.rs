@@ -39,6 +39,8 @@ pub struct Config {
     pub shm_bytes: u64,
     /// Bytes of a container's `/run`.
     pub run_bytes: u64,
+    /// Files and directories of a container's `/dev/shm`, `/run` and, where it is in memory, `/tmp`, each.
+    pub tmpfs_inodes: u64,
     /// Process limits by name (`nofile`, `nproc`, ...), over the built-in ones and under those of a request.
     pub rlimits: BTreeMap<String, u64>,
     /// Addresses and what they may reach.
@@ -83,12 +85,32 @@ pub struct Range {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Disk {
+    /// What holds containers to their limits.
+    pub method: DiskMethod,
     /// Bytes that a container may use when its creation does not say.
     pub default_bytes: u64,
     /// Most bytes that one may be given: the size of its (sparse) filesystem image.
     pub max_bytes: u64,
-    /// Files and directories of one container.
+    /// Files and directories that a container may have when its creation does not say. (The historic DEA asks for this
+    /// number of each of its containers.)
     pub inodes: u64,
+    /// Disks that are kept ready for containers to come; 0 for none.
+    pub pool: u32,
+}
+
+/// What holds containers to their disk limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DiskMethod {
+    /// `project` where the filesystem of `data_dir` can, else `image`.
+    Auto,
+    /// Project quotas of the filesystem of `data_dir`: ext4 made with `-O quota,project` and mounted with `prjquota`, or
+    /// XFS mounted with `pquota`.
+    Project,
+    /// A filesystem in an image file for each container.
+    Image,
+    /// Nothing: containers share the filesystem of `data_dir`.
+    None,
 }
 
 impl Default for Config {
@@ -107,6 +129,7 @@ impl Default for Config {
             pids_limit: 512,
             shm_bytes: 64 << 20,
             run_bytes: 16 << 20,
+            tmpfs_inodes: 16_384,
             rlimits: BTreeMap::from([("nofile".to_owned(), 8192)]),
             network: Network::default(),
             ports: Range { start: 61_001, count: 3_999 },
@@ -131,7 +154,13 @@ impl Default for Network {
 
 impl Default for Disk {
     fn default() -> Self {
-        Disk { default_bytes: 16 << 30, max_bytes: 16 << 30, inodes: 1 << 20 }
+        Disk {
+            method: DiskMethod::Auto,
+            default_bytes: 16 << 30,
+            max_bytes: 16 << 30,
+            inodes: 200_000,
+            pool: 8,
+        }
     }
 }
 
@@ -171,6 +200,12 @@ impl Config {
                 "disk",
                 "default_bytes must not be above max_bytes, nor that below 16 MiB".to_owned(),
             );
+        }
+        if self.tmpfs_inodes == 0 || self.shm_bytes == 0 || self.run_bytes == 0 {
+            return bad("tmpfs_inodes", "it, shm_bytes and run_bytes must be above 0".to_owned());
+        }
+        if self.disk.inodes < 16 || self.disk.inodes > u64::from(u32::MAX) {
+            return bad("disk.inodes", format!("must be from 16 to {}", u32::MAX));
         }
         for name in self.rlimits.keys() {
             if super::rlimit::number(name).is_none() {

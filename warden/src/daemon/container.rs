@@ -1,6 +1,6 @@
 //! A container as the daemon holds it.
 
-use super::cgroup::Group;
+use super::cgroup::{Group, Layout};
 use super::job::Job;
 use super::journal::Journal;
 use super::net::Subnet;
@@ -36,13 +36,13 @@ pub(crate) struct Container {
 
 impl Container {
     /// The container of a record.
-    pub(crate) fn new(record: Record, depot: &Path, v2: bool) -> Self {
+    pub(crate) fn new(record: Record, depot: &Path, layout: &Layout) -> Self {
         Container {
             id: record.id.clone(),
             handle: record.handle.clone(),
             directory: depot.join(&record.id),
             subnet: record.network.map(Subnet::at),
-            group: Group::new(v2, record.cgroups.clone()),
+            group: layout.group(&record.id, record.cgroups.clone()),
             turn: Mutex::default(),
             record: Mutex::new(record),
             init: Mutex::default(),

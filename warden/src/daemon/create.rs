@@ -2,10 +2,12 @@
 
 use super::config::UIDS;
 use super::container::Container;
+use super::disk::Taken;
 use super::engine::{Engine, Peer};
+use super::limits::Limits;
 use super::net::link;
 use super::record::{BindRecord, InitProcess, Phase, Record};
-use super::{Error, disk, lock};
+use super::{Error, lock};
 use crate::init::client::InitClient;
 use crate::spawner::client::{SpawnError, Spawned, Spawner};
 use crate::wire::{Bind, ContainerPlan, Layer, Upper, UserSpec};
@@ -90,8 +92,8 @@ impl Engine {
                 return Err(Error::Invalid(why.to_owned()));
             }
         });
-        let disk_bytes = request.disk_bytes.unwrap_or(self.config.disk.default_bytes);
-        self.check_disk(disk_bytes)?;
+        let mut limits_wanted = request.limits.unwrap_or_default();
+        limits_wanted.disk_bytes = limits_wanted.disk_bytes.or(request.disk_bytes);
         let network = request.network.as_deref().filter(|text| !text.is_empty());
         let wanted = network.map(|text| {
             let outside = || Error::Invalid(format!("network {text:?} is not a /30 of {}", self.pool.net()));
@@ -102,6 +104,11 @@ impl Engine {
             (request.no_network.unwrap_or(false), request.read_only.unwrap_or(false));
         if no_network && wanted.is_some() {
             return Err(Error::Invalid("a container without a network has no network address".to_owned()));
+        }
+
+        let mut limits = self.checked_limits(&Limits::initial(&self.config), &limits_wanted)?;
+        if read_only {
+            (limits.disk_bytes, limits.disk_inodes) = (None, None);
         }
 
         let (uids, network) = self.take(wanted, no_network)?;
@@ -115,7 +122,8 @@ impl Engine {
             network: network.map(|network| self.pool.subnet(network).first()),
             read_only,
             uid_base: self.config.uids.start + uids * UIDS,
-            disk_bytes,
+            limits,
+            created_at: super::now(),
             ..Record::blank(id, Phase::Born)
         };
         self.register(record).inspect_err(|_| {
@@ -168,34 +176,29 @@ impl Engine {
 
     /// Everything of the container, from its first record to an init that answers.
     fn build(&self, container: &Container) -> Result<(), Error> {
+        let disk = self.take_disk(container)?;
         let record = container.record().clone();
         self.journal.begin(&record)?;
         let directory = &container.directory;
         let made = fs::DirBuilder::new().mode(0o700).create(directory);
         made.map_err(Error::io("make the container's directory", directory))?;
         container.group.make()?;
-        container.group.set_base_limits(self.config.pids_limit)?;
-        let image = directory.join(disk::IMAGE);
-        let device = match record.read_only {
-            true => None,
-            false => Some(disk::make(&image, self.config.disk.max_bytes, self.config.disk.inodes)?),
-        };
+        self.set_limits(container)?;
+        let disk = disk.map(|disk| self.disks.place(disk, directory, &record.limits)).transpose()?;
         let namespace = match container.subnet {
             Some(subnet) => link::make(&container.id, subnet, self.mtu)?,
             None => self.loopbacks.take()?,
         };
         container.with_member(|member| self.firewall.add(member))?;
 
-        let plan = self.plan(container, &record, device.as_ref().map(|device| device.path.as_path()));
-        let spawned = self.spawn_init(plan, namespace.as_fd())?;
+        let (upper, mount) = disk.map_or((Upper::None, None), |disk| (disk.upper, disk.mount));
+        let plan = self.plan(container, &record, upper);
+        let spawned = self.spawn_init(plan, namespace.as_fd(), mount.as_ref().map(AsFd::as_fd))?;
+        drop(mount);
         let start_time =
             start_time(spawned.pid).ok_or_else(|| Error::Left("its init ended at once".to_owned()))?;
         let init = InitProcess { pid: spawned.pid, start_time };
         container.set_process(Some(spawned.pidfd));
-        container.group.restrict_devices()?;
-        if device.is_some() {
-            disk::limit(&image, spawned.pid, record.disk_bytes)?;
-        }
         let socket = container.socket();
         let client =
             InitClient::connect_own(&socket).map_err(Error::io("reach the container's init", &socket))?;
@@ -204,9 +207,26 @@ impl Engine {
         container.change(&self.journal, |record| (record.init, record.phase) = (Some(init), Phase::Active))
     }
 
+    /// A disk for the container, unless it is to have none; its record says which.
+    fn take_disk(&self, container: &Container) -> Result<Option<Taken>, Error> {
+        let record = container.record().clone();
+        if record.read_only {
+            return Ok(None);
+        }
+        let disk = self.disks.take(record.uid_base, record.limits.disk_inodes)?;
+        container.record().disk = Some(disk.disk());
+        Ok(Some(disk))
+    }
+
     /// Builds the container. A spawner that has ended is replaced for the next one.
-    fn spawn_init(&self, plan: ContainerPlan, namespace: BorrowedFd<'_>) -> Result<Spawned, Error> {
-        let result = self.spawner.read().unwrap_or_else(PoisonError::into_inner).spawn(plan, namespace);
+    fn spawn_init(
+        &self,
+        plan: ContainerPlan,
+        namespace: BorrowedFd<'_>,
+        upper: Option<BorrowedFd<'_>>,
+    ) -> Result<Spawned, Error> {
+        let result =
+            self.spawner.read().unwrap_or_else(PoisonError::into_inner).spawn(plan, namespace, upper);
         let gone = |failure: &SpawnError| matches!(failure.errno, libc::EPIPE | libc::ECONNRESET);
         if result.as_ref().is_err_and(gone) {
             let mut spawner = self.spawner.write().unwrap_or_else(PoisonError::into_inner);
@@ -219,7 +239,7 @@ impl Engine {
         result.map_err(Error::Build)
     }
 
-    fn plan(&self, container: &Container, record: &Record, device: Option<&Path>) -> ContainerPlan {
+    fn plan(&self, container: &Container, record: &Record, upper: Upper) -> ContainerPlan {
         let layer = |path: &PathBuf| match path.is_dir() {
             true => Layer::Directory(path.clone()),
             false => Layer::Erofs(path.clone()),
@@ -237,10 +257,12 @@ impl Engine {
             uid_base: record.uid_base,
             cgroup: container.group.entry(),
             lowers: record.layers.iter().map(layer).collect(),
-            upper: device.map_or(Upper::None, |device| Upper::Ext4 { device: device.to_owned() }),
+            upper,
             binds: record.binds.iter().map(bind).collect(),
             shm_bytes: self.config.shm_bytes,
             run_bytes: self.config.run_bytes,
+            tmpfs_inodes: self.config.tmpfs_inodes,
+            views: self.layout.views(&container.id),
             files: self.files(container),
             user: UserSpec {
                 name: USER.to_owned(),

@@ -6,7 +6,7 @@ use super::engine::Engine;
 use super::net::link;
 use super::record::Phase;
 use super::stop::How;
-use super::{END_TIMEOUT, Error, disk, lock};
+use super::{END_TIMEOUT, Error, lock};
 use crate::sys::process;
 use std::fs;
 use std::io;
@@ -67,9 +67,9 @@ impl Engine {
             link::remove(&link::name(&container.id))?;
         }
         container.group.remove(END_TIMEOUT)?;
-        // With the last process went its mounts, and with them the loop device; the kernel does that a moment later.
-        if !container.record().read_only {
-            disk::wait_released(&container.directory.join(disk::IMAGE), END_TIMEOUT)?;
+        let disk = container.record().disk;
+        if let Some(disk) = disk {
+            self.disks.give_back(disk, &container.directory)?;
         }
         match fs::remove_dir_all(&container.directory) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -92,6 +92,10 @@ impl Engine {
             }
         }
         container.set_init(None);
+        let disk = container.record().disk;
+        if let Some(disk) = disk {
+            disk.abandon(&container.directory, container.init_pid());
+        }
         let deadline = Instant::now() + END_TIMEOUT;
         if let Some(process) = container.process() {
             // With the first process of its pid namespace the kernel ends all others, and it ends last.

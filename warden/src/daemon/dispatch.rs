@@ -129,7 +129,8 @@ impl Session {
                 };
                 self.reply(payload, replies, refuse).await
             }
-            Type::Limit | Type::SetProperty | Type::Inspect | Type::Signal | Type::Input | Type::Resize => {
+            Type::Limit => self.reply(payload, replies, move |r: LimitRequest| engine.limit(&r)).await,
+            Type::SetProperty | Type::Inspect | Type::Signal | Type::Input | Type::Resize => {
                 Err(Error::Invalid(format!("the {kind:?} request is not built yet; see docs/STATUS.md")))
             }
             Type::Error => Err(Error::Invalid("an error is not a request".to_owned())),

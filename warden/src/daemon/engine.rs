@@ -3,11 +3,13 @@
 use super::cgroup::Layout;
 use super::config::UIDS;
 use super::container::Container;
+use super::disk::Disks;
 use super::id::{Ids, JobIds};
 use super::journal::{Damaged, Journal};
 use super::loopback::Loopbacks;
 use super::net::firewall::Firewall;
 use super::net::{PoolNet, link};
+use super::oom::MemoryWatch;
 use super::pool::Pool;
 use super::record::{Port, Record};
 use super::{Config, Error, lock};
@@ -30,6 +32,8 @@ pub(crate) struct Engine {
     pub(crate) layout: Layout,
     pub(crate) loopbacks: Loopbacks,
     pub(crate) firewall: Firewall,
+    pub(crate) disks: Disks,
+    pub(crate) memory: MemoryWatch,
     pub(crate) journal: Journal,
     /// Containers whose records cannot be read: what they have is nobody else's.
     pub(crate) damaged: Mutex<Vec<Damaged>>,
@@ -82,6 +86,7 @@ impl Engine {
         }
         let pool = config.pool()?;
         check_pool(pool, &config)?;
+        let disks = Disks::prepare(&config.disk, &data.join("disk"), config.uids.start - 1)?;
         let forward = Path::new("/proc/sys/net/ipv4/ip_forward");
         fs::write(forward, "1").map_err(Error::io("let the host forward packets", forward))?;
         let layout = Layout::prepare(&format!("cupola-{}", config.instance()))?;
@@ -101,12 +106,14 @@ impl Engine {
             ids: Ids::default(),
             pools: Mutex::new(pools),
             containers: Mutex::default(),
-            config,
             spawner: RwLock::new(spawner),
             init: init.to_owned(),
+            memory: MemoryWatch::new(layout.is_v2())?,
             layout,
             loopbacks: Loopbacks::default(),
             firewall,
+            disks,
+            config,
             depot,
             pool,
             resolvers,
@@ -130,7 +137,7 @@ impl Engine {
         if containers.contains_key(&record.handle) {
             return Err(Error::DuplicateHandle(record.handle));
         }
-        let container = Arc::new(Container::new(record, &self.depot, self.layout.v2()));
+        let container = Arc::new(Container::new(record, &self.depot, &self.layout));
         containers.insert(container.handle.clone(), container.clone());
         Ok(container)
     }
@@ -158,6 +165,7 @@ impl Engine {
 
     /// When there is no container, what the platform has in the kernel can go.
     pub(crate) fn leave(&self) {
+        self.disks.close();
         if !self.all().is_empty() || !lock(&self.damaged).is_empty() {
             return;
         }

@@ -49,6 +49,17 @@ pub enum Error {
     /// No usable cgroups.
     #[error("cgroups: {0}")]
     Cgroups(String),
+    /// The kernel does not take a value of a cgroup.
+    #[error("cannot write {value} to {path}")]
+    CgroupValue {
+        /// The file.
+        path: PathBuf,
+        /// The value.
+        value: String,
+        /// The reason.
+        #[source]
+        source: io::Error,
+    },
     /// A file operation failed.
     #[error("cannot {action} ({path})")]
     Io {

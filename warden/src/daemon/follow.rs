@@ -35,6 +35,7 @@ impl Engine {
     }
 
     fn follow_events(self: &Arc<Self>, container: &Arc<Container>, events: Events) {
+        self.watch_memory_of(container);
         let (engine, container) = (self.clone(), container.clone());
         self.runtime.spawn(async move {
             if let Err(error) = engine.notes(&container, events).await {
@@ -77,7 +78,7 @@ impl Engine {
                 if end.output_limit {
                     container.event(&self.journal, TOO_MUCH);
                 }
-                self.check_memory(container);
+                self.check_memory(container, Some((job.id, &end)));
                 job.wrote(end.offset);
                 job.ended(End::Known(end));
             }

@@ -1,7 +1,6 @@
 //! How a container is.
 
 use super::container::Container;
-use super::disk::Usage;
 use super::engine::Engine;
 use super::{Error, lock};
 use cupola_protocol::warden::{BandwidthStat, InfoResponse, NetworkStat};
@@ -30,17 +29,17 @@ pub(crate) fn info(container: &Container) -> InfoResponse {
         container_path: Some(container.directory.display().to_string()),
         memory_stat: container.group.memory_stat(),
         cpu_stat: container.group.cpu_stat(),
-        disk_stat: record
-            .init
-            .filter(|_| !record.read_only)
-            .and_then(|init| Usage::of(init.pid))
-            .map(Usage::stat),
+        disk_stat: record.disk.and_then(|disk| disk.stat(&container.directory, container.init_pid())),
         bandwidth_stat: Some(BandwidthStat { in_rate: no, in_burst: no, out_rate: no, out_burst: no }),
         job_ids: running,
         oom_kills: Some(container.group.oom_kills()),
         processes: container.group.process_count(),
         ports: record.ports.iter().map(|port| format!("{}:{}", port.host, port.container)).collect(),
         network_stat: record.init.and_then(|init| traffic(init.pid)),
+        pressures: container.group.pressures(),
+        out_of_memory: record.out_of_memory.map(Into::into),
+        limits: Some(super::limits::current(container)),
+        created_at: Some(record.created_at).filter(|at| *at > 0),
         ..Default::default()
     }
 }

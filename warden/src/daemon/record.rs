@@ -60,12 +60,18 @@ pub(crate) struct Record {
     pub(crate) cgroups: Vec<PathBuf>,
     /// Its init, once it runs.
     pub(crate) init: Option<InitProcess>,
-    /// Bytes of disk.
-    pub(crate) disk_bytes: u64,
-    /// Bytes of memory, if limited.
-    pub(crate) memory_bytes: Option<u64>,
-    /// Share of the processor, if set.
-    pub(crate) cpu_shares: Option<u64>,
+    /// Where its own files are; of a record that was written before there was a choice, unknown.
+    #[serde(default)]
+    pub(crate) disk: Option<super::disk::Disk>,
+    /// What it may have.
+    #[serde(default)]
+    pub(crate) limits: super::limits::Limits,
+    /// Seconds since the epoch when it was made; 0 where that was not written down.
+    #[serde(default)]
+    pub(crate) created_at: u64,
+    /// What is known of its running out of memory.
+    #[serde(default)]
+    pub(crate) out_of_memory: Option<super::oom::OutOfMemory>,
     /// Ports of the host that lead to it.
     pub(crate) ports: Vec<Port>,
     /// Destinations that it may reach.
@@ -90,9 +96,10 @@ impl Record {
             uid_base: 0,
             cgroups: Vec::new(),
             init: None,
-            disk_bytes: 0,
-            memory_bytes: None,
-            cpu_shares: None,
+            disk: None,
+            limits: super::limits::Limits::default(),
+            created_at: 0,
+            out_of_memory: None,
             ports: Vec::new(),
             outs: Vec::new(),
             events: Vec::new(),

@@ -33,16 +33,8 @@ impl Engine {
                         why,
                         "container cannot be taken over"
                     );
-                    let _turn = lock(&container.turn);
-                    if let Err(error) =
-                        container.change(&self.journal, |record| record.phase = Phase::Destroyed)
-                    {
-                        tracing::error!(
-                            handle = container.handle,
-                            error = error.chain(),
-                            "journal not written"
-                        );
-                    }
+                    // Not journaled: its record has made this daemon come to that, and will make the next one.
+                    container.record().phase = Phase::Destroyed;
                 }
             }
         }
@@ -138,12 +130,15 @@ impl Engine {
         container.set_process(Some(process));
         let client = InitClient::connect(&container.socket()).map_err(|error| error.to_string())?;
         container.set_init(Some(Arc::new(client)));
+        self.restore_limits(container);
         self.follow(container).map_err(|error| error.chain())?;
         if record.phase == Phase::Stopped {
             let _turn = lock(&container.turn);
             // The stop may have been cut off.
             self.end_processes(container, super::stop::How::Kill).map_err(|error| error.chain())?;
         }
+        // Nobody was there to be told.
+        self.check_memory(container, None);
         Ok(())
     }
 

@@ -40,7 +40,7 @@ pub(super) fn run(tools: &Tools, plan: &ContainerPlan, prepared: Prepared) -> ! 
 
 fn build(tools: &Tools, plan: &ContainerPlan, prepared: &Prepared) -> Result<Infallible, Failure> {
     enter(plan, prepared)?;
-    layers::mount_root(plan, &prepared.images, &prepared.userns)?;
+    layers::mount_root(plan, prepared)?;
     let user = inside::furnish(plan, &prepared.owners)?;
     nix::unistd::sethostname(&plan.hostname).step("set the host name", &plan.hostname)?;
     change_root()?;

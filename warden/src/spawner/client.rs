@@ -107,9 +107,14 @@ impl Spawner {
         Ok(Spawner { channel: Some(ours), answers, changed, process })
     }
 
-    /// Builds the container of `plan` in the network namespace `netns` and starts its init. Returns when the init takes
-    /// connections on `<depot>/init.sock`.
-    pub fn spawn(&self, plan: ContainerPlan, netns: BorrowedFd<'_>) -> Result<Spawned, SpawnError> {
+    /// Builds the container of `plan` in the network namespace `netns` and starts its init. `upper` is the writable layer
+    /// of a plan that says it is mounted. Returns when the init takes connections on `<depot>/init.sock`.
+    pub fn spawn(
+        &self,
+        plan: ContainerPlan,
+        netns: BorrowedFd<'_>,
+        upper: Option<BorrowedFd<'_>>,
+    ) -> Result<Spawned, SpawnError> {
         let broken = |error: io::Error| {
             Failure::new("talk to the spawner", "", error.raw_os_error().unwrap_or(libc::EPROTO))
         };
@@ -120,7 +125,8 @@ impl Spawner {
             answers.next
         };
         let request = SpawnRequest { number, plan };
-        let sent = channel.send(&request.encode(), &[netns]);
+        let fds: Vec<BorrowedFd<'_>> = [Some(netns), upper].into_iter().flatten().collect();
+        let sent = channel.send(&request.encode(), &fds);
         let mut answers = self.answers();
         if let Err(error) = sent {
             answers.gone = Some(error.raw_os_error().unwrap_or(libc::EPIPE));

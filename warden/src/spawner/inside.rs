@@ -4,9 +4,9 @@ use super::root::Root;
 use super::{Step, c_path, users};
 use crate::sys::mount as sys_mount;
 use crate::wire::{Bind, ContainerPlan, Failure, Upper, UserSpec};
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::mount::{MsFlags, mount};
-use nix::sys::stat::{Mode, SFlag, makedev, mknodat};
+use nix::sys::stat::{Mode, SFlag, makedev, mkdirat, mknodat};
 use nix::unistd::symlinkat;
 use std::fs::{File, Permissions};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 
 /// Group `tty` of every Linux distribution; owns terminals.
 const TTY: u32 = 5;
-/// Inodes of `/dev/shm` and `/run`: `size=` does not bound empty files.
-const INODES: u32 = 16_384;
 /// Staging directory for the files of a root that cannot be written; a writable one has its upper layer there.
 const FILES: &str = "upper";
+/// Where nothing is but the container's own cgroups.
+const SYS: &str = "/sys";
 /// Most terminals of a container.
 const TERMINALS: u32 = 64;
 
@@ -70,7 +70,7 @@ pub(super) fn furnish(plan: &ContainerPlan, owners: &[Option<File>]) -> Result<U
     let owned = format!("uid={base},gid={base}");
     let user = match plan.upper {
         Upper::None => {
-            let tmp = format!("mode=1777,size={},nr_inodes={INODES},{owned}", plan.shm_bytes);
+            let tmp = format!("mode=1777,size={},nr_inodes={},{owned}", plan.shm_bytes, plan.tmpfs_inodes);
             attach("tmpfs", &real(&root, "/tmp")?, MsFlags::empty(), &tmp, "/tmp")?;
             show_files(&root, plan)?;
             users::find(&root, &plan.user)?.unwrap_or_else(|| plan.user.clone())
@@ -86,7 +86,7 @@ pub(super) fn furnish(plan: &ContainerPlan, owners: &[Option<File>]) -> Result<U
             user
         }
     };
-    let run = format!("mode=755,size={},nr_inodes={INODES},{owned}", plan.run_bytes);
+    let run = format!("mode=755,size={},nr_inodes={},{owned}", plan.run_bytes, plan.tmpfs_inodes);
     attach("tmpfs", &real(&root, "/run")?, MsFlags::empty(), &run, "/run")?;
     for (bind, owner) in plan.binds.iter().zip(owners) {
         // Who is who was decided before the image could say who its ordinary user is.
@@ -101,6 +101,7 @@ pub(super) fn furnish(plan: &ContainerPlan, owners: &[Option<File>]) -> Result<U
     }
     devices(&root, plan, &owned)?;
     proc(&root)?;
+    cgroups(&root, plan)?;
     Ok(user)
 }
 
@@ -178,7 +179,7 @@ fn devices(root: &Root, plan: &ContainerPlan, owned: &str) -> Result<(), Failure
     }
     let pts = format!("newinstance,ptmxmode=0666,mode=0620,gid={},max={TERMINALS}", base + TTY);
     attach("devpts", &real(root, "/dev/pts")?, MsFlags::MS_NOEXEC, &pts, "/dev/pts")?;
-    let shm = format!("mode=1777,size={},nr_inodes={INODES},{owned}", plan.shm_bytes);
+    let shm = format!("mode=1777,size={},nr_inodes={},{owned}", plan.shm_bytes, plan.tmpfs_inodes);
     attach("tmpfs", &real(root, "/dev/shm")?, MsFlags::MS_NOEXEC, &shm, "/dev/shm")?;
     attach("mqueue", &real(root, "/dev/mqueue")?, MsFlags::MS_NOEXEC, "", "/dev/mqueue")?;
     fchown(&dev, Some(base), Some(base)).step("give away", "/dev")
@@ -209,6 +210,42 @@ fn proc(root: &Root) -> Result<(), Failure> {
         sys_mount::attach(tree.as_fd(), place.as_fd()).step("protect in /proc", name)?;
     }
     Ok(())
+}
+
+/// Shows the container its own cgroups, and nothing above or beside them: the sub-directories of the host's mounts are
+/// attached alone, read-only. Its cgroup namespace names them `/`, so that what `/proc/self/cgroup` says is true here.
+fn cgroups(root: &Root, plan: &ContainerPlan) -> Result<(), Failure> {
+    // A root that nobody can write may have no place for it.
+    if plan.views.is_empty() || plan.upper == Upper::None && root.find(Path::new(SYS), OFlag::O_PATH).is_err()
+    {
+        return Ok(());
+    }
+    let options = [(c"size", Some(c"4k")), (c"nr_inodes", Some(c"32")), (c"mode", Some(c"755"))];
+    let sys = sys_mount::filesystem(c"tmpfs", &options).step("make a place for cgroups", SYS)?;
+    sys_mount::attach(sys.as_fd(), real(root, SYS)?.as_fd()).step("attach a place for cgroups", SYS)?;
+    let mode = Mode::from_bits_truncate(0o755);
+    for name in ["fs", "fs/cgroup"] {
+        mkdirat(&sys, name, mode).step("make a place for cgroups", name)?;
+    }
+    for view in &plan.views {
+        let place = format!("fs/cgroup/{}", view.name);
+        if !view.name.is_empty() {
+            mkdirat(&sys, place.as_str(), mode).step("make a place for a cgroup", &view.source)?;
+        }
+        for name in view.name.split(',').filter(|name| *name != view.name) {
+            let link = format!("fs/cgroup/{name}");
+            symlinkat(view.name.as_str(), &sys, link.as_str()).step("name a cgroup", &view.source)?;
+        }
+        let tree = c_path(&view.source).and_then(|source| sys_mount::open_tree(AT_FDCWD, &source));
+        let tree = tree.step("open a cgroup", &view.source)?;
+        let set = sys_mount::RDONLY | sys_mount::NOSUID | sys_mount::NODEV | sys_mount::NOEXEC;
+        sys_mount::set_attributes(tree.as_fd(), set, None).step("protect a cgroup", &view.source)?;
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let place = openat(&sys, place.as_str(), flags, Mode::empty()).step("open", SYS)?;
+        sys_mount::attach(tree.as_fd(), place.as_fd()).step("show a cgroup", &view.source)?;
+    }
+    let set = sys_mount::RDONLY | sys_mount::NOSUID | sys_mount::NODEV | sys_mount::NOEXEC;
+    sys_mount::set_attributes(sys.as_fd(), set, None).step("protect the cgroups", SYS)
 }
 
 /// An entry of the new procfs itself, and whether it is a directory; `None` where this kernel has none.

@@ -1,6 +1,7 @@
 //! The root of a container: an overlay of its lower layers and its writable layer. Works with names in the staging
 //! directory, which say nothing of the host where they show in the container's list of mounts.
 
+use super::serve::Prepared;
 use super::{Step, c_path};
 use crate::sys::mount as sys_mount;
 use crate::wire::{ContainerPlan, Failure, Layer, Upper};
@@ -8,18 +9,15 @@ use nix::fcntl::AT_FDCWD;
 use nix::mount::{MsFlags, mount};
 use std::fs::{DirBuilder, File};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::Path;
 
 /// Mounts the root on the staging directory `root`.
-pub(super) fn mount_root(
-    plan: &ContainerPlan,
-    images: &[Option<String>],
-    userns: &File,
-) -> Result<(), Failure> {
+pub(super) fn mount_root(plan: &ContainerPlan, prepared: &Prepared) -> Result<(), Failure> {
+    let userns = &prepared.userns;
     let mut lowers = Vec::new();
-    for (number, (layer, image)) in plan.lowers.iter().zip(images).enumerate() {
+    for (number, (layer, image)) in plan.lowers.iter().zip(&prepared.images).enumerate() {
         let (shown, source) = match (layer, image) {
             (Layer::Directory(path) | Layer::Erofs(path), None) => (path.as_path(), path.as_path()),
             (Layer::Directory(path) | Layer::Erofs(path), Some(name)) => (path.as_path(), Path::new(name)),
@@ -37,7 +35,7 @@ pub(super) fn mount_root(
     if plan.upper == Upper::None {
         return read_only(lowers.as_slice());
     }
-    mount_upper(&plan.upper)?;
+    mount_upper(&plan.upper, prepared.upper.as_ref())?;
     for (name, mode) in [("upper/upper", 0o755), ("upper/work", 0o700)] {
         match DirBuilder::new().mode(mode).create(name) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -71,8 +69,14 @@ fn read_only(lowers: &[String]) -> Result<(), Failure> {
         .step("mount the root", "overlay")
 }
 
-fn mount_upper(upper: &Upper) -> Result<(), Failure> {
+fn mount_upper(upper: &Upper, mounted: Option<&OwnedFd>) -> Result<(), Failure> {
     match upper {
+        Upper::Mounted => {
+            let missing = || Failure::new("receive the writable layer", "", libc::EBADF);
+            let target = File::open("upper").step("open a staging directory", "upper")?;
+            sys_mount::attach(mounted.ok_or_else(missing)?.as_fd(), target.as_fd())
+                .step("attach the writable layer", "upper")
+        }
         Upper::Ext4 { device } => {
             let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOATIME;
             mount(Some(device.as_path()), "upper", Some("ext4"), flags, None::<&str>)

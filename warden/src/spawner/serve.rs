@@ -52,6 +52,8 @@ pub(super) struct Prepared {
     pub(super) tasks: Vec<File>,
     /// For each lower layer, the name of the image's mount in the staging directory, or `None` for a directory.
     pub(super) images: Vec<Option<String>>,
+    /// The writable layer, when it comes mounted.
+    pub(super) upper: Option<OwnedFd>,
     /// Where a failure goes, or the sign that the init is ready.
     pub(super) report: File,
 }
@@ -70,11 +72,11 @@ pub fn serve() -> Result<(), Failure> {
             Turn::Plan => {
                 // The other end has closed, or sends what is no packet.
                 let Ok(Some(packet)) = channel.receive() else { return Ok(()) };
-                let netns = packet.fds.into_iter().next();
-                let (Ok(request), Some(netns)) = (SpawnRequest::decode(&packet.payload), netns) else {
+                let mut fds = packet.fds.into_iter();
+                let (Ok(request), Some(netns)) = (SpawnRequest::decode(&packet.payload), fds.next()) else {
                     return Err(Failure::new("read the plan", "", libc::EPROTO));
                 };
-                match spawn(&tools, &mut images, &mut namespaces, &request.plan, netns) {
+                match spawn(&tools, &mut images, &mut namespaces, &request.plan, netns, fds.next()) {
                     Ok((pid, pidfd, report)) => {
                         building.push(Building::new(request.number, pid, pidfd, report));
                     }
@@ -193,6 +195,7 @@ fn spawn(
     namespaces: &mut Namespaces,
     plan: &ContainerPlan,
     netns: OwnedFd,
+    upper: Option<OwnedFd>,
 ) -> Result<(i32, OwnedFd, File), Failure> {
     check(plan)?;
     images.drop_stale();
@@ -223,8 +226,9 @@ fn spawn(
         }
     }
     let (reading, writing) = pipe2(OFlag::O_CLOEXEC).step("make a pipe", "")?;
+    let report_to = File::from(writing);
     let prepared =
-        Prepared { netns, userns, owners, listener, jobs, tasks, images: names, report: File::from(writing) };
+        Prepared { netns, userns, owners, listener, jobs, tasks, images: names, upper, report: report_to };
     let namespaces = libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC;
     let cloned = process::clone_into(namespaces, cgroup.as_ref().map(|dir| dir.as_fd()));
     match cloned.step("start the first process", "")? {
@@ -241,7 +245,7 @@ fn check(plan: &ContainerPlan) -> Result<(), Failure> {
         (base, "check the uid range"),
         ((1..=MOST_LOWERS).contains(&plan.lowers.len()), "check the number of layers"),
         (plan.user.uid > 0 && plan.user.uid < RANGE && plan.user.gid < RANGE, "check the user"),
-        (plan.shm_bytes > 0 && plan.run_bytes > 0, "check the sizes"),
+        (plan.shm_bytes > 0 && plan.run_bytes > 0 && plan.tmpfs_inodes > 0, "check the sizes"),
     ];
     match checks.into_iter().find(|(holds, _)| !holds) {
         Some((_, step)) => Err(Failure::new(step, &plan.id, libc::EINVAL)),

@@ -43,11 +43,16 @@ struct Config {
 pub struct LoopDevice {
     /// Its node, e.g. `/dev/loop7`.
     pub path: PathBuf,
+    /// Its number, e.g. 7.
+    pub number: u32,
     /// The open device. With the last opener and the last mount gone, the kernel frees the device (autoclear).
     pub file: File,
 }
 
-/// Makes `image` a block device, with direct I/O where its filesystem can. `name` is what losetup(8) shows (63 bytes at most are kept).
+/// Makes `image` a block device. `name` is what losetup(8) shows (63 bytes at most are kept).
+///
+/// One that is read alone goes past the page cache where its filesystem can, so that nothing is cached twice. One that is
+/// written goes through it: what is written and removed again soon never reaches the disk, and nobody waits for that.
 pub fn attach(image: BorrowedFd<'_>, read_only: bool, name: &[u8]) -> io::Result<LoopDevice> {
     let control = OpenOptions::new().read(true).write(true).open("/dev/loop-control")?;
     // Another process may take the free number first: ask again, a bounded number of times.
@@ -56,15 +61,15 @@ pub fn attach(image: BorrowedFd<'_>, read_only: bool, name: &[u8]) -> io::Result
         let number = check(unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE) }.into())?;
         let path = PathBuf::from(format!("/dev/loop{number}"));
         let file = OpenOptions::new().read(true).write(!read_only).open(&path)?;
-        let direct = configure(&file, image, read_only, DIRECT_IO, name);
-        let result = match direct {
+        let first = if read_only { DIRECT_IO } else { 0 };
+        let result = match configure(&file, image, read_only, first, name) {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
                 configure(&file, image, read_only, 0, name)
             }
             other => other,
         };
         match result {
-            Ok(()) => return Ok(LoopDevice { path, file }),
+            Ok(()) => return Ok(LoopDevice { path, number: number as u32, file }),
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) => (),
             Err(error) => return Err(error),
         }

@@ -13,6 +13,11 @@ pub(crate) const RDONLY: u64 = 0x1;
 pub(crate) const NOSUID: u64 = 0x2;
 /// See [`RDONLY`].
 pub(crate) const NODEV: u64 = 0x4;
+/// See [`RDONLY`].
+pub(crate) const NOEXEC: u64 = 0x8;
+/// See [`RDONLY`].
+#[cfg(feature = "daemon")]
+pub(crate) const NOATIME: u64 = 0x10;
 const IDMAP: u64 = 0x10_0000;
 
 const OPEN_TREE_CLONE: libc::c_uint = 1;
@@ -81,6 +86,15 @@ pub(crate) fn set_attributes(
 
 /// A new filesystem of `kind`, attached nowhere. An option without a value is a flag.
 pub(crate) fn filesystem(kind: &CStr, options: &[(&CStr, Option<&CStr>)]) -> io::Result<OwnedFd> {
+    filesystem_with(kind, options, 0)
+}
+
+/// The same with attributes of the mount. Of a block device that is mounted already it is the same filesystem once more.
+pub(crate) fn filesystem_with(
+    kind: &CStr,
+    options: &[(&CStr, Option<&CStr>)],
+    attributes: u64,
+) -> io::Result<OwnedFd> {
     // SAFETY: the name is a live C string.
     let context = check(unsafe { libc::syscall(libc::SYS_fsopen, kind.as_ptr(), FSOPEN_CLOEXEC) })?;
     let context = fd::adopt(context as i32).ok_or(io::Error::from_raw_os_error(libc::EBADF))?;
@@ -96,6 +110,8 @@ pub(crate) fn filesystem(kind: &CStr, options: &[(&CStr, Option<&CStr>)]) -> io:
     }
     configure(FSCONFIG_CMD_CREATE, null(), null())?;
     // SAFETY: plain numbers.
-    let mount = check(unsafe { libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), FSMOUNT_CLOEXEC, 0) })?;
+    let mount = check(unsafe {
+        libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), FSMOUNT_CLOEXEC, attributes as libc::c_uint)
+    })?;
     fd::adopt(mount as i32).ok_or(io::Error::from_raw_os_error(libc::EBADF))
 }

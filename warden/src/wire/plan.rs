@@ -26,6 +26,10 @@ pub struct ContainerPlan {
     pub shm_bytes: u64,
     /// Size of `/run` in bytes.
     pub run_bytes: u64,
+    /// Most files and directories of `/dev/shm`, `/run` and, where it is in memory, `/tmp`, each.
+    pub tmpfs_inodes: u64,
+    /// What of its own cgroups it sees below `/sys/fs/cgroup`, read-only.
+    pub views: Vec<CgroupView>,
     /// Files written into the root before anything runs (path inside, contents), e.g. `/etc/hosts`. Mode 0644, root's.
     pub files: Vec<(PathBuf, Vec<u8>)>,
     /// The ordinary user.
@@ -48,6 +52,15 @@ pub enum CgroupEntry {
     },
 }
 
+/// A cgroup directory of the container that it sees, so that runtimes find what they may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CgroupView {
+    /// Name below `/sys/fs/cgroup`: the controllers of a v1 hierarchy joined by commas; empty for v2, which is all there.
+    pub name: String,
+    /// The directory on the host.
+    pub source: PathBuf,
+}
+
 /// A read-only layer of the root. Files in it belong to the uids 0 to 65,535 of the container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Layer {
@@ -65,8 +78,10 @@ pub enum Upper {
         /// Block device, e.g. `/dev/loop7`.
         device: PathBuf,
     },
-    /// A directory on a filesystem of the host: no disk limit.
+    /// A directory on a filesystem of the host, which limits it by itself or not at all.
     Directory(PathBuf),
+    /// A filesystem that is mounted but attached nowhere: its descriptor comes along, after the network namespace's.
+    Mounted,
     /// None: the root cannot be written.
     None,
 }
@@ -112,6 +127,11 @@ impl Wire for ContainerPlan {
         out.list(&self.binds, |out, bind| bind.write(out));
         out.u64(self.shm_bytes);
         out.u64(self.run_bytes);
+        out.u64(self.tmpfs_inodes);
+        out.list(&self.views, |out, view| {
+            out.bytes(view.name.as_bytes());
+            out.path(&view.source);
+        });
         out.list(&self.files, |out, (path, contents)| {
             out.path(path);
             out.bytes(contents);
@@ -131,6 +151,8 @@ impl Wire for ContainerPlan {
             binds: from.list(Bind::read)?,
             shm_bytes: from.u64()?,
             run_bytes: from.u64()?,
+            tmpfs_inodes: from.u64()?,
+            views: from.list(|from| Ok(CgroupView { name: from.text()?, source: from.path()? }))?,
             files: from.list(|from| Ok((from.path()?, from.bytes()?)))?,
             user: UserSpec::read(from)?,
         })
@@ -181,13 +203,18 @@ impl Wire for Layer {
 
 impl Wire for Upper {
     fn write(&self, out: &mut Writer) {
-        let (kind, path) = match self {
-            Upper::Ext4 { device } => (0, device),
-            Upper::Directory(path) => (1, path),
-            Upper::None => return out.u8(2),
-        };
-        out.u8(kind);
-        out.path(path);
+        match self {
+            Upper::Ext4 { device } => {
+                out.u8(0);
+                out.path(device);
+            }
+            Upper::Directory(path) => {
+                out.u8(1);
+                out.path(path);
+            }
+            Upper::Mounted => out.u8(3),
+            Upper::None => out.u8(2),
+        }
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
@@ -195,6 +222,7 @@ impl Wire for Upper {
             0 => Ok(Upper::Ext4 { device: from.path()? }),
             1 => Ok(Upper::Directory(from.path()?)),
             2 => Ok(Upper::None),
+            3 => Ok(Upper::Mounted),
             _ => Err(Malformed("unknown kind of writable layer")),
         }
     }

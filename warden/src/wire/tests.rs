@@ -34,6 +34,7 @@ fn plan() -> impl Strategy<Value = ContainerPlan> {
     let upper = prop_oneof![
         path().prop_map(|device| Upper::Ext4 { device }),
         path().prop_map(Upper::Directory),
+        Just(Upper::Mounted),
         Just(Upper::None)
     ];
     let user = (".{0,8}", any::<u32>(), any::<u32>(), path()).prop_map(|(name, uid, gid, home)| UserSpec {
@@ -47,12 +48,16 @@ fn plan() -> impl Strategy<Value = ContainerPlan> {
         prop::collection::vec(layer(), 0..4),
         prop::collection::vec(bind(), 0..4),
         prop::collection::vec((path(), bytes()), 0..4),
+        prop::collection::vec(
+            (".{0,8}", path()).prop_map(|(name, source)| CgroupView { name, source }),
+            0..4,
+        ),
     );
-    (names, cgroup, lists, upper, any::<(u64, u64)>(), user).prop_map(
+    (names, cgroup, lists, upper, any::<(u64, u64, u64)>(), user).prop_map(
         |(names, cgroup, lists, upper, sizes, user)| {
             let (id, hostname, depot, uid_base) = names;
-            let (lowers, binds, files) = lists;
-            let (shm_bytes, run_bytes) = sizes;
+            let (lowers, binds, files, views) = lists;
+            let (shm_bytes, run_bytes, tmpfs_inodes) = sizes;
             ContainerPlan {
                 id,
                 hostname,
@@ -64,6 +69,8 @@ fn plan() -> impl Strategy<Value = ContainerPlan> {
                 binds,
                 shm_bytes,
                 run_bytes,
+                tmpfs_inodes,
+                views,
                 files,
                 user,
             }

@@ -97,6 +97,8 @@ pub(crate) fn draft() -> Draft {
         binds: vec![Bind { source: "/usr".into(), target: "/usr".into(), read_only: true, owner: None }],
         shm_bytes: 16 << 20,
         run_bytes: 1 << 20,
+        tmpfs_inodes: 4096,
+        views: Vec::new(),
         files: vec![("/etc/hosts".into(), b"127.0.0.1 localhost\n".to_vec())],
         user: UserSpec { name: "vcap".into(), uid: 1000, gid: 1000, home: "/home/vcap".into() },
         id,
@@ -109,7 +111,7 @@ impl Draft {
         // One spawner for each thread of this test binary: more than one at a time is what a restarted daemon sees too.
         thread_local!(static SPAWNER: Spawner = Spawner::start(init_program()).expect("the spawner starts"));
         let Draft { plan, directory, cgroups, network } = self;
-        let spawned = SPAWNER.with(|spawner| spawner.spawn(plan.clone(), network.as_fd()));
+        let spawned = SPAWNER.with(|spawner| spawner.spawn(plan.clone(), network.as_fd(), None));
         if spawned.is_err() {
             remove(&cgroups);
         }

@@ -37,11 +37,16 @@ impl Warden {
 
     /// The same with more configuration: of the network section, and before any section.
     pub(crate) async fn start_with(network: &str, top: &str) -> Self {
+        Warden::start_in(&std::env::temp_dir(), network, top).await
+    }
+
+    /// The same with its data somewhere else than in the directory for temporary files.
+    pub(crate) async fn start_in(place: &Path, network: &str, top: &str) -> Self {
         assert!(
             nix::unistd::geteuid().is_root(),
             "this test makes containers and needs root: run `make test` as root"
         );
-        let directory = tempfile::Builder::new().prefix("warden-outside-").tempdir().unwrap();
+        let directory = tempfile::Builder::new().prefix("warden-outside-").tempdir_in(place).unwrap();
         make_root(&directory.path().join("root"));
         let number = std::process::id() % 240;
         let instance = format!("t{}", std::process::id());
@@ -160,7 +165,8 @@ impl Warden {
         }
         for device in fs::read_dir("/sys/block").unwrap().flatten() {
             let file = fs::read_to_string(device.path().join("loop/backing_file")).unwrap_or_default();
-            if file.contains(&data_text) {
+            // Those of containers; the pool's are there as long as the daemon is.
+            if file.contains(&data_text) && !file.contains("/warden/disk/") {
                 found.push(format!("loop {}", file.trim()));
             }
         }
@@ -299,7 +305,8 @@ fn init_program() -> &'static Path {
     })
 }
 
-fn walk(directory: &Path) -> Vec<PathBuf> {
+/// Every directory below one, the deepest first.
+pub(crate) fn walk(directory: &Path) -> Vec<PathBuf> {
     let mut all = Vec::new();
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {

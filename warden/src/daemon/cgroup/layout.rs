@@ -1,15 +1,17 @@
 //! Where our groups are on this host.
 
-use super::{Group, write};
+use super::{Group, Homes, devices, make, write};
 use crate::daemon::Error;
+use crate::wire::CgroupView;
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
-/// Controllers that we use. cpuset is left out: a new group of it on v1 takes no processes before it is configured.
-const V1: [&str; 7] = ["memory", "cpu", "cpuacct", "pids", "devices", "freezer", "blkio"];
+/// Controllers that we use. Nothing is limited by cpuset, but Java takes a v1 host for no container's without it.
+const V1: [&str; 8] = ["memory", "cpu", "cpuacct", "cpuset", "pids", "devices", "freezer", "blkio"];
 const V2: [&str; 4] = ["memory", "cpu", "pids", "io"];
+/// Hierarchies of v1 that a container sees its group in.
+const SHOWN: [&str; 5] = ["memory", "cpu", "cpuacct", "cpuset", "pids"];
 /// Those of v2 that there must be: without them nothing is limited.
 const NEEDED: [&str; 2] = ["memory", "pids"];
 
@@ -18,6 +20,9 @@ const NEEDED: [&str; 2] = ["memory", "pids"];
 pub(crate) struct Layout {
     v2: bool,
     parents: Vec<PathBuf>,
+    /// For each of them, the controllers of its hierarchy; nothing for v2.
+    names: Vec<String>,
+    homes: Homes,
     /// v2: the leaf that the daemon had to move to.
     leaf: Option<PathBuf>,
 }
@@ -27,30 +32,52 @@ impl Layout {
     pub(crate) fn prepare(name: &str) -> Result<Self, Error> {
         let mounts = read("/proc/self/mountinfo")?;
         let own = read("/proc/self/cgroup")?;
-        let layout = match v1_parents(&mounts, &own, name) {
-            parents if parents.is_empty() => {
-                let (parent, leaf) = v2_parent(&mounts, &own, name)?;
-                Layout { v2: true, parents: vec![parent], leaf }
-            }
-            parents => Layout { v2: false, parents, leaf: None },
-        };
-        for parent in &layout.parents {
-            match fs::create_dir(parent) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(Error::io("make the platform's cgroup", parent)(error));
+        let (v2, (parents, names), leaf): (bool, (Vec<PathBuf>, Vec<String>), _) =
+            match v1_parents(&mounts, &own, name) {
+                parents if parents.is_empty() => {
+                    let (parent, leaf) = v2_parent(&mounts, &own, name)?;
+                    (true, (vec![parent], vec![String::new()]), leaf)
                 }
-                _ => (),
-            }
+                parents => (false, parents.into_iter().unzip(), None),
+            };
+        for parent in &parents {
+            make(parent, "make the platform's cgroup")?;
         }
-        if let (true, Some(parent)) = (layout.v2, layout.parents.first()) {
+        if let (true, Some(parent)) = (v2, parents.first()) {
             enable(parent)?;
+            devices::close_v2(parent)?;
         }
-        Ok(layout)
+        if let (false, Some(parent)) = (v2, parents.iter().find(|dir| dir.join("devices.deny").exists())) {
+            devices::close_v1(parent)?;
+        }
+        if let (false, Some(parent)) = (v2, parents.iter().find(|dir| dir.join("cpuset.cpus").exists())) {
+            open_cpuset(parent)?;
+        }
+        let homes = Homes::find(v2, &parents);
+        tracing::info!(version = if v2 { 2 } else { 1 }, directories = ?parents, "cgroups");
+        Ok(Layout { v2, homes, parents, names, leaf })
     }
 
     /// Whether this is cgroup v2.
-    pub(crate) fn v2(&self) -> bool {
+    pub(crate) fn is_v2(&self) -> bool {
         self.v2
+    }
+
+    /// The groups of a container in these directories, whether they exist or not. An earlier daemon may have been started
+    /// elsewhere and have put them elsewhere.
+    pub(crate) fn group(&self, id: &str, directories: Vec<PathBuf>) -> Group {
+        let homes = match directories == self.directories(id) {
+            true => self.homes,
+            false => Homes::find(self.v2, &directories),
+        };
+        Group::new(self.v2, directories, homes)
+    }
+
+    /// What of its cgroups a container sees: where runtimes look for memory and processor.
+    pub(crate) fn views(&self, id: &str) -> Vec<CgroupView> {
+        let shown = |name: &str| self.v2 || name.split(',').any(|name| SHOWN.contains(&name));
+        let all = self.names.iter().zip(&self.parents).filter(|(name, _)| shown(name));
+        all.map(|(name, parent)| CgroupView { name: name.clone(), source: parent.join(id) }).collect()
     }
 
     /// The directories of a container.
@@ -64,7 +91,7 @@ impl Layout {
             for entry in fs::read_dir(parent).map_err(Error::io("list cgroups", parent))?.flatten() {
                 let path = entry.path();
                 if entry.file_type().is_ok_and(|kind| kind.is_dir()) && !known(&path) {
-                    let group = Group::new(self.v2, vec![path]);
+                    let group = Group::new(self.v2, vec![path], Homes::default());
                     group.kill(None, crate::daemon::END_TIMEOUT);
                     group.remove(crate::daemon::END_TIMEOUT)?;
                 }
@@ -75,7 +102,7 @@ impl Layout {
 
     /// Removes the platform's group, which has no container any more.
     pub(crate) fn remove(&self) -> Result<(), Error> {
-        Group::new(self.v2, self.parents.clone()).remove(crate::daemon::END_TIMEOUT)?;
+        Group::new(self.v2, self.parents.clone(), Homes::default()).remove(crate::daemon::END_TIMEOUT)?;
         let Some((leaf, own)) = self.leaf.as_ref().and_then(|leaf| Some((leaf, leaf.parent()?))) else {
             return Ok(());
         };
@@ -84,7 +111,7 @@ impl Layout {
         for controller in V2 {
             let _ = write(own, "cgroup.subtree_control", &format!("-{controller}"));
         }
-        let group = Group::new(true, vec![leaf.clone()]);
+        let group = Group::new(true, vec![leaf.clone()], Homes::default());
         for process in group.processes() {
             write(own, "cgroup.procs", &process.to_string())?;
         }
@@ -111,7 +138,8 @@ fn below(point: &str, root: &str, group: &str) -> PathBuf {
     Path::new(point).join(relative.trim_start_matches('/'))
 }
 
-fn v1_parents(mounts: &str, own: &str, name: &str) -> Vec<PathBuf> {
+/// The platform's group in each hierarchy of v1, and the controllers of that.
+fn v1_parents(mounts: &str, own: &str, name: &str) -> Vec<(PathBuf, String)> {
     let mut parents = Vec::new();
     for (root, point, options) in mounts_of(mounts, "cgroup") {
         let controllers: Vec<&str> = options.split(',').filter(|option| V1.contains(option)).collect();
@@ -124,12 +152,23 @@ fn v1_parents(mounts: &str, own: &str, name: &str) -> Vec<PathBuf> {
                 .then_some(group)
         });
         if let Some(group) = group {
-            parents.push(below(point, root, group).join(name));
+            parents.push((below(point, root, group).join(name), controllers.join(",")));
         }
     }
     parents.sort();
     parents.dedup();
     parents
+}
+
+/// A new group of v1's cpuset takes no processes before it has processors and memory nodes: the platform's gets all that
+/// the daemon's has, and each group in it the same when it is made.
+fn open_cpuset(parent: &Path) -> Result<(), Error> {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let from = parent.parent().unwrap_or(parent).join(file);
+        let all = fs::read_to_string(&from).map_err(Error::io("read", &from))?;
+        write(parent, file, all.trim())?;
+    }
+    write(parent, "cgroup.clone_children", "1")
 }
 
 fn v2_parent(mounts: &str, own: &str, name: &str) -> Result<(PathBuf, Option<PathBuf>), Error> {
@@ -148,18 +187,13 @@ fn v2_parent(mounts: &str, own: &str, name: &str) -> Result<(PathBuf, Option<Pat
         return Ok((own.join(name), moved));
     }
     // A group with processes cannot hand controllers to groups below it, unless it is the root.
-    let processes = Group::new(true, vec![own.clone()]).processes();
+    let processes = Group::new(true, vec![own.clone()], Homes::default()).processes();
     let divisible =
         available(&own).is_ok_and(|controllers| NEEDED.iter().all(|name| controllers.contains(*name)));
     if divisible && processes == [std::process::id() as i32] {
         // A service's own group: the daemon moves to a leaf of it.
         let leaf = own.join(leaf);
-        match fs::create_dir(&leaf) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(Error::io("make the daemon's cgroup", &leaf)(error));
-            }
-            _ => (),
-        }
+        make(&leaf, "make the daemon's cgroup")?;
         write(&leaf, "cgroup.procs", "0")?;
         enable(&own)?;
         return Ok((own.join(name), Some(leaf)));
@@ -212,7 +246,10 @@ mod tests {
         let paths = ["cpu,cpuacct/cupola-x", "memory/api/x/cupola-x", "pids/a/cupola-x"];
         let expected: Vec<PathBuf> =
             paths.iter().map(|path| Path::new("/sys/fs/cgroup").join(path)).collect();
-        assert_eq!(v1_parents(HYBRID, own, "cupola-x"), expected);
+        let (found, names): (Vec<PathBuf>, Vec<String>) =
+            v1_parents(HYBRID, own, "cupola-x").into_iter().unzip();
+        assert_eq!(found, expected);
+        assert_eq!(names, ["cpu,cpuacct", "memory", "pids"]);
     }
 
     #[test]
