@@ -36,6 +36,8 @@ pub(crate) fn info(container: &Container) -> InfoResponse {
         oom_kills: Some(container.group.oom_kills()),
         processes: container.group.process_count(),
         ports: record.ports.iter().map(|port| format!("{}:{}", port.host, port.container)).collect(),
+        properties: super::properties::message(&record.properties),
+        created_at: Some(record.created_at).filter(|at| *at > 0),
         ..Default::default()
     }
 }
