@@ -66,7 +66,12 @@ impl Channel {
 
     /// Sends a payload; `WouldBlock` where there is no room for it now.
     pub fn try_send(&self, payload: &[u8]) -> io::Result<()> {
-        self.send_with(payload, &[], MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT)
+        self.try_send_with(payload, &[])
+    }
+
+    /// Sends a payload with descriptors; `WouldBlock` where there is no room for it now.
+    pub fn try_send_with(&self, payload: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.send_with(payload, fds, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT)
     }
 
     fn send_with(&self, payload: &[u8], fds: &[BorrowedFd<'_>], flags: MsgFlags) -> io::Result<()> {

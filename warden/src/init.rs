@@ -12,6 +12,7 @@
 //! | `spool` | the files with a job's output |
 //! | `execute` | from fork to the job's program |
 //! | `tree` | which processes belong to a job |
+//! | `users` | who a job is, by the container's own files |
 //! | `pack`, `unpack` | tar streams out of and into the container |
 
 pub mod client;
@@ -23,5 +24,6 @@ mod serve;
 mod spool;
 mod tree;
 mod unpack;
+mod users;
 
 pub use serve::{Arguments, serve};

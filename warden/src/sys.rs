@@ -14,6 +14,7 @@ pub mod loopdev;
 pub mod mount;
 pub mod privilege;
 pub mod process;
+pub(crate) mod terminal;
 #[cfg(feature = "daemon")]
 pub(crate) mod watch;
 #[cfg(feature = "daemon")]

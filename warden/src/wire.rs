@@ -2,7 +2,8 @@
 //!
 //! Little-endian, without tags or padding: both ends are always built from the same sources, because the daemon starts
 //! the init it was installed with. A container outlives its daemon, though, so [`VERSION`] opens every connection to an
-//! init, and a daemon of another version sees it and refuses by name instead of misreading.
+//! init: a daemon talks to the older ones down to [`OLDEST`] in their own words, and refuses others by name instead of
+//! misreading.
 //!
 //! | item | bytes |
 //! |---|---|
@@ -23,12 +24,22 @@ use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-pub use job::{Exit, JobEnd, JobSpec, JobState, JobUser, OutputMode, RECORD_HEADER, Rlimit, Target};
+pub use job::{
+    Exit, JobEnd, JobSpec, JobState, JobUser, NamedUser, OutputMode, RECORD_HEADER, Rlimit, Stdio, Target,
+    Window,
+};
 pub use message::{Event, InitReply, InitRequest, SpawnOutcome, SpawnReply, SpawnRequest};
 pub use plan::{Bind, CgroupEntry, CgroupView, ContainerPlan, Layer, Upper, UserSpec};
 
 /// The version of these messages; raised with every change of them. An init says its own in answer to `Hello`.
-pub const VERSION: u32 = 1;
+///
+/// | version | what came with it |
+/// |---|---|
+/// | 1 | scripts, their output, signals, tar streams |
+/// | 2 | terminals, input, given descriptors, users by name, `/bin/sh` in place of `/bin/bash` |
+pub const VERSION: u32 = 2;
+/// The oldest version of an init that a daemon still talks to; see [`InitRequest::run_1`].
+pub const OLDEST: u32 = 1;
 
 /// Bytes that are not what the type says.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,6 +3,8 @@
 
 #[path = "outside/copies.rs"]
 mod copies;
+#[path = "outside/interactive.rs"]
+mod interactive;
 #[path = "outside/isolation.rs"]
 mod isolation;
 #[path = "outside/jobs.rs"]

@@ -33,6 +33,8 @@ pub struct Config {
     pub job_output_limit: u64,
     /// Seconds between SIGTERM and SIGKILL of a stop.
     pub stop_timeout: u64,
+    /// Bytes that the names and values of one container's properties may have together.
+    pub properties_bytes: usize,
     /// Processes and threads of one container.
     pub pids_limit: u64,
     /// Bytes of a container's `/dev/shm`.
@@ -43,6 +45,8 @@ pub struct Config {
     pub tmpfs_inodes: u64,
     /// Process limits by name (`nofile`, `nproc`, ...), over the built-in ones and under those of a request.
     pub rlimits: BTreeMap<String, u64>,
+    /// `LANG` of jobs; the daemon's own when missing, or else `en_US.UTF-8`.
+    pub lang: Option<String>,
     /// Addresses and what they may reach.
     pub network: Network,
     /// Ports of the host that `net_in` gives out.
@@ -126,11 +130,13 @@ impl Default for Config {
             grace_time: 300,
             job_output_limit: 10 << 20,
             stop_timeout: 10,
+            properties_bytes: 256 << 10,
             pids_limit: 512,
             shm_bytes: 64 << 20,
             run_bytes: 16 << 20,
             tmpfs_inodes: 16_384,
             rlimits: BTreeMap::from([("nofile".to_owned(), 8192)]),
+            lang: None,
             network: Network::default(),
             ports: Range { start: 61_001, count: 3_999 },
             uids: Range { start: 1_000_000, count: 4_096 },

@@ -17,11 +17,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The ordinary user of containers.
 const USER: &str = "vcap";
 /// Its uid and gid inside, where the root filesystem does not say.
 const USER_ID: u32 = 1_000;
+/// Longest host name, in bytes (`__NEW_UTS_LEN`).
+const HOSTNAME: usize = 64;
 
 impl Engine {
     /// Makes a container and gives its handle. When it fails, nothing is left, and the error is the first one.
@@ -92,6 +95,9 @@ impl Engine {
                 return Err(Error::Invalid(why.to_owned()));
             }
         });
+        let properties = self.properties(request.properties)?;
+        let hostname = request.hostname.filter(|name| !name.is_empty());
+        hostname.as_deref().map(check_hostname).transpose()?;
         let mut limits_wanted = request.limits.unwrap_or_default();
         limits_wanted.disk_bytes = limits_wanted.disk_bytes.or(request.disk_bytes);
         let network = request.network.as_deref().filter(|text| !text.is_empty());
@@ -123,6 +129,8 @@ impl Engine {
             read_only,
             uid_base: self.config.uids.start + uids * UIDS,
             limits,
+            properties,
+            hostname,
             created_at: super::now(),
             ..Record::blank(id, Phase::Born)
         };
@@ -252,7 +260,7 @@ impl Engine {
         };
         ContainerPlan {
             id: container.id.clone(),
-            hostname: container.id.clone(),
+            hostname: record.hostname.clone().unwrap_or_else(|| container.id.clone()),
             depot: container.directory.clone(),
             uid_base: record.uid_base,
             cgroup: container.group.entry(),
@@ -263,7 +271,7 @@ impl Engine {
             run_bytes: self.config.run_bytes,
             tmpfs_inodes: self.config.tmpfs_inodes,
             views: self.layout.views(&container.id),
-            files: self.files(container),
+            files: self.files(container, record.hostname.as_deref().unwrap_or(&container.id)),
             user: UserSpec {
                 name: USER.to_owned(),
                 uid: USER_ID,
@@ -273,13 +281,13 @@ impl Engine {
         }
     }
 
-    fn files(&self, container: &Container) -> Vec<(PathBuf, Vec<u8>)> {
-        let id = &container.id;
-        let own = container.subnet.map_or(String::new(), |subnet| format!("{} {id}\n", subnet.container()));
+    fn files(&self, container: &Container, hostname: &str) -> Vec<(PathBuf, Vec<u8>)> {
+        let own =
+            container.subnet.map_or(String::new(), |subnet| format!("{} {hostname}\n", subnet.container()));
         let resolvers: String =
             self.resolvers.iter().map(|server| format!("nameserver {server}\n")).collect();
         let files = [
-            ("/etc/hostname", format!("{id}\n")),
+            ("/etc/hostname", format!("{hostname}\n")),
             ("/etc/hosts", format!("127.0.0.1 localhost\n{own}")),
             ("/etc/resolv.conf", resolvers),
         ];
@@ -298,6 +306,17 @@ fn owner_of(source: &Path, peer: Peer) -> Result<(u32, u32), Error> {
             source.display(),
             found.uid(),
             peer.uid
+        ))),
+    }
+}
+
+/// Refuses what is no host name: it becomes a line of `/etc/hosts`.
+fn check_hostname(name: &str) -> Result<(), Error> {
+    let right = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    match right && name.len() <= HOSTNAME {
+        true => Ok(()),
+        false => Err(Error::Invalid(format!(
+            "host name {name:?} is not up to {HOSTNAME} of letters, digits, `-`, `.` and `_`"
         ))),
     }
 }

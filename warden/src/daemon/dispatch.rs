@@ -4,6 +4,8 @@ use super::Error;
 use super::connection::Replies;
 use super::engine::{Engine, Peer};
 use super::grace::Reference;
+use super::input::input;
+use super::peer::Process;
 use super::stop::How;
 use super::stream::{blocking, link, stream};
 use bytes::Bytes;
@@ -17,14 +19,15 @@ use std::sync::Arc;
 pub(crate) struct Session {
     engine: Arc<Engine>,
     peer: Peer,
+    process: Process,
     /// Containers that it has referred to; they are held until the connection ends.
     references: Vec<Reference>,
 }
 
 impl Session {
     /// A new client.
-    pub(crate) fn new(engine: Arc<Engine>, peer: Peer) -> Self {
-        Session { engine, peer, references: Vec::new() }
+    pub(crate) fn new(engine: Arc<Engine>, process: Process) -> Self {
+        Session { engine, peer: Peer { uid: process.uid() }, process, references: Vec::new() }
     }
 
     /// Answers one request. An error means that the client is gone; a request that fails is answered.
@@ -56,10 +59,7 @@ impl Session {
                 .await
             }
             Type::List => {
-                let list = move |_: ListRequest| {
-                    let handles = engine.all().iter().map(|container| container.handle.clone()).collect();
-                    Ok(ListResponse { handles })
-                };
+                let list = move |r: ListRequest| Ok(ListResponse { handles: engine.list(&r.properties) });
                 self.reply(payload, replies, list).await
             }
             Type::Create => {
@@ -79,9 +79,9 @@ impl Session {
             }
             Type::Info => self.reply(payload, replies, move |r: InfoRequest| engine.info(&r.handle)).await,
             Type::Spawn => {
-                let spawn =
-                    move |request: SpawnRequest| engine.spawn(request).map(|job_id| SpawnResponse { job_id });
-                self.reply(payload, replies, spawn).await
+                let request: SpawnRequest = self.read(&payload)?;
+                let job_id = self.spawn(request).await?;
+                send(replies, Type::Spawn, &SpawnResponse { job_id }).await
             }
             Type::Link => {
                 let request: LinkRequest = self.read(&payload)?;
@@ -90,8 +90,7 @@ impl Session {
             Type::Run => {
                 let request: RunRequest = self.read(&payload)?;
                 let handle = request.handle.clone();
-                let spawner = engine.clone();
-                let job = blocking(move || spawner.spawn(request.into())).await??;
+                let job = self.spawn(request.into()).await?;
                 link(&engine, &handle, job, kind, replies).await
             }
             Type::Stream => {
@@ -130,11 +129,28 @@ impl Session {
                 self.reply(payload, replies, refuse).await
             }
             Type::Limit => self.reply(payload, replies, move |r: LimitRequest| engine.limit(&r)).await,
-            Type::SetProperty | Type::Inspect | Type::Signal | Type::Input | Type::Resize => {
+            Type::SetProperty => {
+                self.reply(payload, replies, move |r: SetPropertyRequest| engine.set_property(r)).await
+            }
+            Type::Signal => self.reply(payload, replies, move |r: SignalRequest| engine.signal(&r)).await,
+            Type::Resize => self.reply(payload, replies, move |r: ResizeRequest| engine.resize(&r)).await,
+            Type::Input => {
+                let request: InputRequest = self.read(&payload)?;
+                let taken = input(&engine, request, replies).await?;
+                send(replies, Type::Input, &taken).await
+            }
+            Type::Inspect => {
                 Err(Error::Invalid(format!("the {kind:?} request is not built yet; see docs/STATUS.md")))
             }
             Type::Error => Err(Error::Invalid("an error is not a request".to_owned())),
         }
+    }
+
+    /// Starts a job; it is given what it may have of the client's own process.
+    async fn spawn(&mut self, request: SpawnRequest) -> Result<u32, Error> {
+        let given = request.stdio_of.map(|pid| self.process.stdio(pid)).transpose()?;
+        let engine = self.engine.clone();
+        blocking(move || engine.spawn(request, given)).await?
     }
 
     async fn stop(&mut self, payload: Bytes, replies: &mut Replies) -> Result<(), Error> {

@@ -22,6 +22,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 use tokio::runtime::Handle;
 
+/// `LANG` of jobs where nobody says.
+const LANG: &str = "en_US.UTF-8";
+
 /// All containers of the daemon.
 #[derive(Debug)]
 pub(crate) struct Engine {
@@ -41,6 +44,8 @@ pub(crate) struct Engine {
     pub(crate) pool: PoolNet,
     pub(crate) mtu: u32,
     pub(crate) resolvers: Vec<Ipv4Addr>,
+    /// `LANG` of jobs.
+    pub(crate) lang: String,
     pub(crate) ids: Ids,
     pub(crate) job_ids: JobIds,
     pub(crate) pools: Mutex<Pools>,
@@ -102,6 +107,7 @@ impl Engine {
             journal: Journal::open(data.join("journal"), depot.clone())?,
             damaged: Mutex::default(),
             job_ids: JobIds::open(data.join("last-job"))?,
+            lang: lang(&config),
             mtu: config.network.mtu.unwrap_or_else(link::default_mtu),
             ids: Ids::default(),
             pools: Mutex::new(pools),
@@ -211,4 +217,10 @@ fn resolvers(config: &Config) -> Vec<Ipv4Addr> {
     let servers =
         text.lines().filter_map(|line| line.strip_prefix("nameserver")?.trim().parse::<Ipv4Addr>().ok());
     servers.filter(|address| !address.is_loopback()).collect()
+}
+
+/// `LANG` of jobs: the configured one, or else the daemon's own.
+fn lang(config: &Config) -> String {
+    let own = || std::env::var("LANG").ok().filter(|lang| !lang.is_empty() && !lang.contains('\0'));
+    config.lang.clone().or_else(own).unwrap_or_else(|| LANG.to_owned())
 }

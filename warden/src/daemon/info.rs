@@ -39,6 +39,7 @@ pub(crate) fn info(container: &Container) -> InfoResponse {
         pressures: container.group.pressures(),
         out_of_memory: record.out_of_memory.map(Into::into),
         limits: Some(super::limits::current(container)),
+        properties: super::properties::message(&record.properties),
         created_at: Some(record.created_at).filter(|at| *at > 0),
         ..Default::default()
     }

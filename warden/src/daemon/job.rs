@@ -1,5 +1,6 @@
 //! A job as the daemon sees it: how far it is, who reads it, and that its result is given once.
 
+use super::input::Input;
 use super::lock;
 use super::spool::Spool;
 use crate::wire::{JobEnd, JobState};
@@ -43,6 +44,7 @@ pub(crate) struct Job {
     directory: PathBuf,
     progress: watch::Sender<Progress>,
     readers: Mutex<Readers>,
+    pub(crate) input: tokio::sync::Mutex<Input>,
 }
 
 #[derive(Debug, Default)]
@@ -64,7 +66,8 @@ pub(crate) enum After {
 impl Job {
     /// A job that is about to run; its output will be in `directory`.
     pub(crate) fn new(id: u32, directory: PathBuf) -> Self {
-        Job { id, directory, progress: watch::Sender::default(), readers: Mutex::default() }
+        let (progress, readers, input) = Default::default();
+        Job { id, directory, progress, readers, input }
     }
 
     /// A job that an init has told of.
@@ -88,6 +91,13 @@ impl Job {
             }
             first
         });
+        self.close_input();
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn until_end(&self) {
+        // The sender lives in this job.
+        let _ = self.progress.subscribe().wait_for(|progress| progress.end.is_some()).await;
     }
 
     /// Waits until it has ended.

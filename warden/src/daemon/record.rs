@@ -78,6 +78,15 @@ pub(crate) struct Record {
     pub(crate) outs: Vec<super::net::Out>,
     /// What has happened.
     pub(crate) events: Vec<String>,
+    /// What clients keep with it.
+    #[serde(default)]
+    pub(crate) properties: super::properties::Properties,
+    /// Its host name; its id when missing.
+    #[serde(default)]
+    pub(crate) hostname: Option<String>,
+    /// Seconds since the epoch when it was made; 0 where an earlier daemon did not note it.
+    #[serde(default)]
+    pub(crate) created_at: u64,
 }
 
 impl Record {

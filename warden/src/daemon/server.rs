@@ -2,7 +2,8 @@
 
 use super::connection;
 use super::dispatch::Session;
-use super::engine::{Engine, Peer};
+use super::engine::Engine;
+use super::peer::Process;
 use super::{Config, Error};
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::{Uid, User};
@@ -87,14 +88,15 @@ impl Server {
     }
 
     fn admit(&self, stream: UnixStream, tasks: &mut JoinSet<()>, shutdown: &CancellationToken) {
-        let uid = match stream.peer_cred() {
-            Ok(credentials) => credentials.uid(),
+        let process = match Process::of(&stream) {
+            Ok(process) => process,
             Err(error) => return tracing::warn!(%error, "client without credentials refused"),
         };
+        let uid = process.uid();
         if uid != 0 && Some(uid) != self.owner {
             return tracing::warn!(uid, "client of another user refused");
         }
-        let session = Session::new(self.engine.clone(), Peer { uid });
+        let session = Session::new(self.engine.clone(), process);
         tasks.spawn(connection::serve(stream, session, shutdown.clone()));
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::channel::{Channel, Packet};
 use crate::wire::{
-    Event, Failure, InitReply, InitRequest, JobSpec, JobState, JobUser, Target, VERSION, Wire,
+    Event, Failure, InitReply, InitRequest, JobSpec, JobState, JobUser, OLDEST, Stdio, Target, VERSION,
+    Window, Wire,
 };
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -17,6 +18,17 @@ pub type RunError = Failure;
 pub struct InitClient {
     socket: PathBuf,
     channel: Mutex<Channel>,
+    /// What the init speaks.
+    version: u32,
+}
+
+/// A descriptor that leads to a job's standard input.
+#[derive(Debug)]
+pub struct JobInput {
+    /// What is written to it, the job reads. Who made it is in a container: nothing about it is certain.
+    pub fd: OwnedFd,
+    /// Whether it is that of a terminal, whose input has no end but a character that means it.
+    pub terminal: bool,
 }
 
 /// A connection that brings notes. [`AsFd`] gives the socket, readable when there is a note.
@@ -32,9 +44,10 @@ pub struct Transfer {
 }
 
 impl InitClient {
-    /// Connects to `<depot>/<id>/init.sock`. `InvalidData` when the init speaks another version.
+    /// Connects to `<depot>/<id>/init.sock`. `InvalidData` when the init speaks a version that is not known.
     pub fn connect(socket: &Path) -> io::Result<Self> {
-        Ok(InitClient { socket: socket.to_owned(), channel: Mutex::new(open(socket)?) })
+        let (channel, version) = open(socket)?;
+        Ok(InitClient { socket: socket.to_owned(), channel: Mutex::new(channel), version })
     }
 
     /// Connects to an init that this program's own spawner has just started: it speaks our version, and may take the
@@ -46,10 +59,59 @@ impl InitClient {
     /// Starts a job and returns its process number inside. Without `stdin` the job reads `/dev/null`.
     pub fn run(&self, job: &JobSpec, stdin: Option<BorrowedFd<'_>>) -> Result<i32, RunError> {
         let fds: Vec<BorrowedFd<'_>> = stdin.into_iter().collect();
-        match self.ask(&InitRequest::Run(job.clone()), &fds)? {
+        self.run_with(job, &fds)
+    }
+
+    /// The same with the descriptors that the job's [`Stdio`] asks for.
+    pub fn run_with(&self, job: &JobSpec, fds: &[BorrowedFd<'_>]) -> Result<i32, RunError> {
+        let request = match self.version {
+            1 => {
+                let plain = job.stdio == Stdio::Spool && job.named.is_none();
+                if !plain {
+                    return Err(self.too_old("give the job a terminal, input or another user"));
+                }
+                InitRequest::run_1(&in_version_1(job))
+            }
+            _ => InitRequest::Run(job.clone()).encode(),
+        };
+        match self.ask_bytes(&request, fds)?.0 {
             InitReply::Started { pid } => Ok(pid),
             _ => Err(unexpected()),
         }
+    }
+
+    /// A descriptor that leads to the standard input of a job that takes input.
+    pub fn input(&self, job: u64) -> Result<JobInput, RunError> {
+        self.require_2("bring input to the job")?;
+        match self.ask_bytes(&InitRequest::Input(job).encode(), &[])? {
+            (InitReply::Input { terminal }, mut fds) => {
+                let fd = fds.pop().ok_or_else(unexpected)?;
+                Ok(JobInput { fd, terminal })
+            }
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Nothing more comes to a job's standard input; descriptors that lead to it must be closed as well.
+    pub fn end_input(&self, job: u64) -> Result<(), RunError> {
+        self.require_2("end the job's input")?;
+        self.ask(&InitRequest::EndInput(job), &[]).map(drop)
+    }
+
+    /// Gives a job's terminal another size.
+    pub fn resize(&self, job: u64, window: Window) -> Result<(), RunError> {
+        self.require_2("resize the job's terminal")?;
+        self.ask(&InitRequest::Resize { job, window }, &[]).map(drop)
+    }
+
+    fn require_2(&self, step: &str) -> Result<(), Failure> {
+        if self.version < 2 { Err(self.too_old(step)) } else { Ok(()) }
+    }
+
+    /// What an older init cannot do.
+    fn too_old(&self, step: &str) -> Failure {
+        let step = format!("{step}: its container was made by an older warden (version {})", self.version);
+        Failure::new(step, "", libc::EOPNOTSUPP)
     }
 
     /// Sends a signal. A job that has ended, or is unknown, is no error.
@@ -82,9 +144,9 @@ impl InitClient {
 
     /// Opens a second connection that brings notes; gives the state of all jobs at the moment it began.
     pub fn subscribe(&self) -> Result<(Vec<JobState>, Events), RunError> {
-        let channel = open(&self.socket).map_err(broken)?;
+        let (channel, _) = open(&self.socket).map_err(broken)?;
         channel.send(&InitRequest::Subscribe.encode(), &[]).map_err(broken)?;
-        match reply(&channel)? {
+        match reply(&channel)?.0 {
             InitReply::Jobs(jobs) => Ok((jobs, Events { channel })),
             _ => Err(unexpected()),
         }
@@ -98,13 +160,21 @@ impl InitClient {
     }
 
     fn ask(&self, request: &InitRequest, fds: &[BorrowedFd<'_>]) -> Result<InitReply, Failure> {
+        Ok(self.ask_bytes(&request.encode(), fds)?.0)
+    }
+
+    fn ask_bytes(
+        &self,
+        request: &[u8],
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<(InitReply, Vec<OwnedFd>), Failure> {
         let channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
-        channel.send(&request.encode(), fds).map_err(broken)?;
+        channel.send(request, fds).map_err(broken)?;
         reply(&channel)
     }
 
     fn transfer(&self, request: &InitRequest, data: OwnedFd) -> Result<Transfer, Failure> {
-        let channel = open(&self.socket).map_err(broken)?;
+        let (channel, _) = open(&self.socket).map_err(broken)?;
         channel.send(&request.encode(), &[data.as_fd()]).map_err(broken)?;
         Ok(Transfer { channel })
     }
@@ -153,28 +223,46 @@ impl AsFd for Events {
     }
 }
 
-fn open(socket: &Path) -> io::Result<Channel> {
+/// A job in the words of version 1, whose init ran what it was told where it was told: `HOME`, `USER` and the directory
+/// are those of the users that it knew.
+fn in_version_1(job: &JobSpec) -> JobSpec {
+    let mut job = job.clone();
+    let (name, home) = if job.user == JobUser::Root { ("root", "/root") } else { ("vcap", "/home/vcap") };
+    for (key, value) in [("HOME", home), ("USER", name)] {
+        if !job.env.iter().any(|(known, _)| known == key.as_bytes()) {
+            job.env.push((key.into(), value.into()));
+        }
+    }
+    if job.cwd.as_os_str().is_empty() {
+        job.cwd = home.into();
+    }
+    job
+}
+
+/// A connection, and the version that the init speaks.
+fn open(socket: &Path) -> io::Result<(Channel, u32)> {
     let channel = Channel::connect(socket)?;
     channel.send(&InitRequest::Hello.encode(), &[])?;
     let packet = channel.receive()?.ok_or(io::ErrorKind::UnexpectedEof)?;
     match InitReply::decode(&packet.payload)? {
-        InitReply::Hello { version: VERSION } => Ok(channel),
+        InitReply::Hello { version } if (OLDEST..=VERSION).contains(&version) => Ok((channel, version)),
         InitReply::Hello { version } => {
-            let text = format!("the container's init speaks version {version}, this warden {VERSION}");
+            let text =
+                format!("the container's init speaks version {version}, this warden {OLDEST} to {VERSION}");
             Err(io::Error::new(io::ErrorKind::InvalidData, text))
         }
         _ => Err(io::Error::from_raw_os_error(libc::EPROTO)),
     }
 }
 
-fn reply(channel: &Channel) -> Result<InitReply, Failure> {
+fn reply(channel: &Channel) -> Result<(InitReply, Vec<OwnedFd>), Failure> {
     let packet = channel.receive().map_err(broken)?;
     let Some(packet) = packet else {
         return Err(Failure::new("wait for the container's init", "", libc::EPIPE));
     };
     match InitReply::decode(&packet.payload) {
         Ok(InitReply::Failed(failure)) => Err(failure),
-        Ok(other) => Ok(other),
+        Ok(other) => Ok((other, packet.fds)),
         Err(_) => Err(unexpected()),
     }
 }

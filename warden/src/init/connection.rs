@@ -35,7 +35,12 @@ impl Connection {
 
     /// Answers. A daemon that does not read its answers loses the connection: the init waits for nobody.
     pub(super) fn reply(&mut self, reply: &InitReply) {
-        if self.channel.try_send(&reply.encode()).is_err() {
+        self.reply_with(reply, None);
+    }
+
+    /// Answers with a descriptor.
+    pub(super) fn reply_with(&mut self, reply: &InitReply, fd: Option<BorrowedFd<'_>>) {
+        if self.channel.try_send_with(&reply.encode(), fd.as_slice()).is_err() {
             self.broken = true;
         }
     }

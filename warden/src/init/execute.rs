@@ -1,21 +1,25 @@
 //! From fork to a job's program. The child reports the step that failed through a pipe that closes at exec.
 
+use super::users;
 use crate::spawner::ROOT_JOB;
-use crate::sys::{self, privilege, process};
-use crate::wire::{Failure, JobSpec, JobUser, Wire};
+use crate::sys::{self, privilege, process, terminal};
+use crate::wire::{Failure, JobSpec, Stdio, Wire};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{FcntlArg, OFlag, open};
 use nix::sys::stat::Mode;
 use nix::unistd::{
-    Gid, Uid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, execve, pipe2, setgroups, setresgid, setresuid,
-    setsid,
+    Gid, Uid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, execve, fchown, pipe2, setgroups, setresgid,
+    setresuid, setsid,
 };
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+
+/// Stands for `/bin/bash` in a root that has none.
+const OTHER_SHELL: &CStr = c"/bin/sh";
 
 /// Where programs are looked for when the job's environment has no `PATH`.
 const PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -33,40 +37,36 @@ pub(super) struct Vcap {
 /// A job that runs.
 pub(super) struct Started {
     pub(super) pid: i32,
-    pub(super) stdout: File,
-    pub(super) stderr: File,
+    pub(super) ends: Ends,
+}
+
+/// The init's ends of what a job reads and writes.
+#[derive(Default)]
+pub(super) struct Ends {
+    /// What is read from these is the job's standard output and error; with a terminal both are in the first.
+    pub(super) output: [Option<File>; 2],
+    /// What is written to it is the job's standard input.
+    pub(super) input: Option<OwnedFd>,
+    /// Whether `input` is a terminal.
+    pub(super) terminal: bool,
 }
 
 /// Starts a job's program. When this returns, the program is executed or nothing of it is left.
-pub(super) fn start(spec: &JobSpec, vcap: Vcap, stdin: Option<OwnedFd>) -> Result<Started, Failure> {
-    let failed = |step: &str| {
-        let step = step.to_owned();
-        move |errno: Errno| Failure::new(step, "", errno as i32)
-    };
-    let stdin = match stdin {
-        Some(fd) => fd,
-        None => open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
-            .map_err(failed("open /dev/null"))?,
-    };
-    let (stdout, stdout_end) = pipe2(OFlag::O_CLOEXEC).map_err(failed("make a pipe"))?;
-    let (stderr, stderr_end) = pipe2(OFlag::O_CLOEXEC).map_err(failed("make a pipe"))?;
+pub(super) fn start(spec: &JobSpec, vcap: Vcap, given: Vec<OwnedFd>) -> Result<Started, Failure> {
+    let (ends, theirs) = connect(spec.stdio, given)?;
     let (report, report_end) = pipe2(OFlag::O_CLOEXEC).map_err(failed("make a pipe"))?;
-    for end in [&stdout, &stderr] {
-        nix::fcntl::fcntl(end, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
-            .map_err(failed("make a pipe"))?;
-    }
     let child = process::fork()
         .map_err(|error| Failure::new("fork", "", error.raw_os_error().unwrap_or(libc::EAGAIN)))?;
     let Some(pid) = child else {
-        let Err(failure) = execute(spec, vcap, [&stdin, &stdout_end, &stderr_end], &report_end);
+        let Err(failure) = execute(spec, vcap, &theirs, &report_end);
         let _ = File::from(report_end).write_all(&failure.encode());
         process::exit_now(127)
     };
-    drop((stdout_end, stderr_end, report_end));
+    drop((theirs, report_end));
     let mut bytes = Vec::new();
     let heard = File::from(report).read_to_end(&mut bytes);
     match (heard, bytes.is_empty()) {
-        (Ok(_), true) => Ok(Started { pid, stdout: stdout.into(), stderr: stderr.into() }),
+        (Ok(_), true) => Ok(Started { pid, ends }),
         (Ok(_), false) => {
             Err(Failure::decode(&bytes).unwrap_or_else(|_| Failure::new("start the job", "", libc::EPROTO)))
         }
@@ -74,18 +74,67 @@ pub(super) fn start(spec: &JobSpec, vcap: Vcap, stdin: Option<OwnedFd>) -> Resul
     }
 }
 
-fn execute(spec: &JobSpec, vcap: Vcap, ends: [&OwnedFd; 3], report: &OwnedFd) -> Result<Infallible, Failure> {
-    let failed = |step: &'static str, path: &Path| {
-        let path = path.to_owned();
-        move |errno: Errno| Failure::new(step, path, errno as i32)
+fn failed(step: &'static str) -> impl Fn(Errno) -> Failure {
+    move |errno| Failure::new(step, "", errno as i32)
+}
+
+/// Makes what a job reads and writes: our ends, and its standard input, output and error.
+fn connect(stdio: Stdio, given: Vec<OwnedFd>) -> Result<(Ends, [OwnedFd; 3]), Failure> {
+    let pipe = || pipe2(OFlag::O_CLOEXEC).map_err(failed("make a pipe"));
+    let not_blocking = |end: &OwnedFd| {
+        nix::fcntl::fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(failed("make a pipe")).map(drop)
     };
-    let none = Path::new("");
-    setsid().map_err(failed("start a session", none))?;
+    let mut given = given.into_iter();
+    let mut ends = Ends::default();
+    let stdin = match stdio {
+        Stdio::Given => {
+            let missing = || Failure::new("take the given descriptors", "", libc::EBADF);
+            let mut next = || given.next().ok_or_else(missing);
+            return Ok((ends, [next()?, next()?, next()?]));
+        }
+        Stdio::Terminal(window) => {
+            let (ours, theirs) = terminal::pair().map_err(|error| from_io("open a terminal", error))?;
+            terminal::resize(ours.as_fd(), window.columns, window.rows)
+                .map_err(|error| from_io("size the terminal", error))?;
+            let again = |fd: &OwnedFd| fd.try_clone().map_err(|error| from_io("open a terminal", error));
+            let (output, error) = (again(&theirs)?, again(&theirs)?);
+            ends.output[0] = Some(again(&ours)?.into());
+            ends.input = Some(ours);
+            ends.terminal = true;
+            return Ok((ends, [theirs, output, error]));
+        }
+        Stdio::Input => {
+            let (theirs, ours) = pipe()?;
+            not_blocking(&ours)?;
+            ends.input = Some(ours);
+            theirs
+        }
+        Stdio::Spool => match given.next() {
+            Some(fd) => fd,
+            None => open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+                .map_err(failed("open /dev/null"))?,
+        },
+    };
+    let ((stdout, stdout_end), (stderr, stderr_end)) = (pipe()?, pipe()?);
+    not_blocking(&stdout)?;
+    not_blocking(&stderr)?;
+    ends.output = [Some(stdout.into()), Some(stderr.into())];
+    Ok((ends, [stdin, stdout_end, stderr_end]))
+}
+
+fn execute(spec: &JobSpec, vcap: Vcap, ends: &[OwnedFd; 3], report: &OwnedFd) -> Result<Infallible, Failure> {
+    setsid().map_err(failed("start a session"))?;
+    let who = users::of(spec, vcap)?;
     let [stdin, stdout, stderr] = ends;
+    if matches!(spec.stdio, Stdio::Terminal(_)) {
+        // The terminal belongs to who works at it; its group stays `tty`.
+        fchown(stdin, Some(Uid::from_raw(who.uid)), None).map_err(failed("give away the terminal"))?;
+        terminal::control(stdin.as_fd()).map_err(|error| from_io("control the terminal", error))?;
+    }
     dup2_stdin(stdin)
         .and_then(|()| dup2_stdout(stdout))
         .and_then(|()| dup2_stderr(stderr))
-        .map_err(failed("connect standard input and output", none))?;
+        .map_err(failed("connect standard input and output"))?;
     // Before the working directory is entered: a path through /proc/self/fd must find no descriptor of the init.
     sys::fd::close_all_but(&[report.as_fd()]).map_err(|error| from_io("close descriptors", error))?;
     for limit in &spec.rlimits {
@@ -94,32 +143,52 @@ fn execute(spec: &JobSpec, vcap: Vcap, ends: [&OwnedFd; 3], report: &OwnedFd) ->
     }
     // When memory runs out, the kernel takes a job before the init. A kernel that refuses has its reasons.
     let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
-    become_user(spec.user, vcap)?;
+    become_user(who.uid, who.gid)?;
     process::reset_signals().map_err(|error| from_io("reset the signals", error))?;
-    chdir(&spec.cwd).map_err(failed("enter the working directory", &spec.cwd))?;
+    let directory = if spec.cwd.as_os_str().is_empty() { &who.home } else { &spec.cwd };
+    chdir(directory)
+        .map_err(|errno| Failure::new("enter the working directory", directory.clone(), errno as i32))?;
     let arguments = strings(spec.argv.iter().cloned())?;
-    let environment = strings(spec.env.iter().map(|(name, value)| [name, &b"="[..], value].concat()))?;
+    let environment = strings(environment(spec, &who).into_iter())?;
     let program = arguments.first().ok_or_else(|| Failure::new("read the command", "", libc::EINVAL))?;
     let path = spec.env.iter().find(|(name, _)| name == b"PATH").map_or(PATH, |(_, value)| value);
     let mut error = Errno::ENOENT;
-    for candidate in candidates(program, path) {
+    let mut candidates = candidates(program, path);
+    if spec.shell {
+        candidates.push(OTHER_SHELL.to_owned());
+    }
+    for candidate in candidates {
         let Err(refused) = execve(&candidate, &arguments, &environment);
         // A program that is there but cannot be executed tells more than one that is missing elsewhere.
         if refused != Errno::ENOENT && refused != Errno::ENOTDIR {
             error = refused;
         }
     }
-    Err(Failure::new("execute", String::from_utf8_lossy(program.to_bytes()).into_owned(), error as i32))
+    let shown = String::from_utf8_lossy(program.to_bytes()).into_owned();
+    match spec.shell {
+        true => Err(Failure::new(
+            "find a shell",
+            format!("{shown}, {}", OTHER_SHELL.to_string_lossy()),
+            error as i32,
+        )),
+        false => Err(Failure::new("execute", shown, error as i32)),
+    }
+}
+
+/// The environment, with what the container says of the user where nothing else is said.
+fn environment(spec: &JobSpec, who: &users::Identity) -> Vec<Vec<u8>> {
+    let mut all: Vec<Vec<u8>> =
+        spec.env.iter().map(|(name, value)| [name, &b"="[..], value].concat()).collect();
+    for (name, value) in [(&b"HOME"[..], who.home.as_os_str().as_bytes()), (b"USER", &who.name)] {
+        if !spec.env.iter().any(|(known, _)| known == name) {
+            all.push([name, b"=", value].concat());
+        }
+    }
+    all
 }
 
 /// Becomes the user that a job or a tar stream runs as, for good.
-pub(super) fn become_user(user: JobUser, vcap: Vcap) -> Result<(), Failure> {
-    let (uid, gid) = match user {
-        JobUser::Root => (0, 0),
-        JobUser::Vcap => (vcap.uid, vcap.gid),
-        JobUser::Ids { uid, gid } => (uid, gid),
-    };
-    let failed = |step: &'static str| move |errno: Errno| Failure::new(step, "", errno as i32);
+pub(super) fn become_user(uid: u32, gid: u32) -> Result<(), Failure> {
     // Root keeps the eight; anybody else has none, and no program can give any back.
     let keep: &[privilege::Capability] = if uid == 0 { &ROOT_JOB } else { &[] };
     privilege::bound_capabilities(keep).map_err(|error| from_io("bound the capabilities", error))?;

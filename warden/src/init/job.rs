@@ -1,17 +1,18 @@
 //! One job: its pipes, its spool, its end.
 
-use super::execute::{self, Vcap};
+use super::execute::{self, Ends, Vcap};
 use super::spool::{Spool, Verdict};
 use super::tree;
 use crate::sys::process::Reaped;
-use crate::wire::{Failure, JobEnd, JobSpec, JobState};
+use crate::sys::terminal;
+use crate::wire::{Failure, JobEnd, JobSpec, JobState, Window};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// How long a job's pipes are read after its first process has ended, in case others hold them open.
@@ -28,6 +29,10 @@ pub(super) struct Job {
     directory: OwnedFd,
     /// Standard output and error, while they are open.
     pub(super) pipes: [Option<File>; 2],
+    /// Standard input, while more may come.
+    input: Option<OwnedFd>,
+    /// Whether it has a terminal, which `input` is then.
+    terminal: bool,
     spool: Spool,
     /// Set when the first process has been reaped.
     reaped: Option<(Reaped, Instant)>,
@@ -36,12 +41,7 @@ pub(super) struct Job {
 }
 
 /// Starts a job, with a directory of its own in `jobs`.
-pub(super) fn start(
-    jobs: &OwnedFd,
-    spec: &JobSpec,
-    vcap: Vcap,
-    stdin: Option<OwnedFd>,
-) -> Result<Job, Failure> {
+pub(super) fn start(jobs: &OwnedFd, spec: &JobSpec, vcap: Vcap, given: Vec<OwnedFd>) -> Result<Job, Failure> {
     let name = spec.id.to_string();
     let failed = |errno: Errno| Failure::new("make the job's directory", &name, errno as i32);
     mkdirat(jobs, name.as_str(), Mode::from_bits_truncate(0o700)).map_err(failed)?;
@@ -49,19 +49,24 @@ pub(super) fn start(
     let open = || openat(jobs, name.as_str(), flags, Mode::empty()).map_err(failed);
     let started = open().and_then(|directory| {
         let spool = Spool::new(open()?, spec.output);
-        Ok((directory, spool, execute::start(spec, vcap, stdin)?))
+        Ok((directory, spool, execute::start(spec, vcap, given)?))
     });
     match started {
-        Ok((directory, spool, started)) => Ok(Job {
-            id: spec.id,
-            pid: started.pid,
-            directory,
-            pipes: [Some(started.stdout), Some(started.stderr)],
-            spool,
-            reaped: None,
-            too_much: false,
-            end: None,
-        }),
+        Ok((directory, spool, started)) => {
+            let Ends { output, input, terminal } = started.ends;
+            Ok(Job {
+                id: spec.id,
+                pid: started.pid,
+                directory,
+                pipes: output,
+                input,
+                terminal,
+                spool,
+                reaped: None,
+                too_much: false,
+                end: None,
+            })
+        }
         Err(failure) => {
             let _ = unlinkat(jobs, name.as_str(), UnlinkatFlags::RemoveDir);
             Err(failure)
@@ -124,7 +129,8 @@ impl Job {
         if open && self.deadline().is_some_and(|deadline| now < deadline) {
             return false;
         }
-        self.pipes = [None, None];
+        // With the last descriptor of a terminal everybody who still has it is hung up.
+        (self.pipes, self.input) = ([None, None], None);
         let end = JobEnd {
             exit: reaped.exit,
             output_limit: self.too_much,
@@ -155,6 +161,36 @@ impl Job {
     pub(super) fn signal(&self, signal: i32) {
         if self.end.is_none() {
             tree::signal(self.pid, signal);
+        }
+    }
+
+    /// What leads to its standard input, and whether that is a terminal.
+    pub(super) fn input(&self) -> Result<(&OwnedFd, bool), Failure> {
+        let refused = || Failure::new("bring input to the job", self.id.to_string(), libc::EPIPE);
+        self.input.as_ref().map(|input| (input, self.terminal)).ok_or_else(refused)
+    }
+
+    /// Nothing more comes to its standard input.
+    pub(super) fn end_input(&mut self) {
+        // A terminal is more than input; its programs are told by a character.
+        if !self.terminal {
+            self.input = None;
+        }
+    }
+
+    /// Gives its terminal another size.
+    pub(super) fn resize(&self, window: Window) -> Result<(), Failure> {
+        let failed = |errno| Failure::new("resize the job's terminal", self.id.to_string(), errno);
+        let terminal = self.input.as_ref().filter(|_| self.terminal).ok_or_else(|| failed(libc::ENOTTY))?;
+        terminal::resize(terminal.as_fd(), window.columns, window.rows)
+            .map_err(|error| failed(error.raw_os_error().unwrap_or(libc::EIO)))
+    }
+
+    /// Tells those at its terminal, if it has one, that it goes: a shell that somebody works with does not heed SIGTERM.
+    pub(super) fn hang_up(&self) {
+        if self.terminal && self.end.is_none() {
+            tree::signal(self.pid, libc::SIGHUP);
+            tree::signal(self.pid, libc::SIGCONT);
         }
     }
 

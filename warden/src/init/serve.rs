@@ -3,7 +3,7 @@
 use super::connection::Connection;
 use super::execute::{self, Vcap};
 use super::job::{self, Job};
-use super::{pack, unpack};
+use super::{pack, unpack, users};
 use crate::channel::{Channel, Packet};
 use crate::spawner::READY;
 use crate::sys::{self, process};
@@ -169,11 +169,10 @@ impl Init {
     fn serve(&mut self, at: usize) {
         while let Some(packet) = self.connections[at].next() {
             let Packet { payload, fds } = packet;
-            let fd = fds.into_iter().next();
             let reply = match InitRequest::decode(&payload) {
                 Err(_) => InitReply::Failed(Failure::new("read the request", "", libc::EPROTO)),
                 Ok(InitRequest::Hello) => InitReply::Hello { version: VERSION },
-                Ok(InitRequest::Run(spec)) => match self.run(&spec, fd) {
+                Ok(InitRequest::Run(spec)) => match self.run(&spec, fds) {
                     Ok(pid) => InitReply::Started { pid },
                     Err(failure) => InitReply::Failed(failure),
                 },
@@ -185,18 +184,41 @@ impl Init {
                     self.list()
                 }
                 Ok(InitRequest::Unpack { dir, user }) => {
+                    let fd = fds.into_iter().next();
                     return self.transfer(at, fd, user, |data| unpack::unpack(&dir, data));
                 }
                 Ok(InitRequest::Pack { path, user }) => {
+                    let fd = fds.into_iter().next();
                     return self.transfer(at, fd, user, |data| pack::pack(&path, data));
+                }
+                Ok(InitRequest::Input(id)) => {
+                    match find(&self.jobs, id).and_then(Job::input) {
+                        Ok((fd, terminal)) => {
+                            let reply = InitReply::Input { terminal };
+                            let fd = Some(fd.as_fd());
+                            self.connections[at].reply_with(&reply, fd);
+                        }
+                        Err(failure) => self.connections[at].reply(&InitReply::Failed(failure)),
+                    }
+                    continue;
+                }
+                Ok(InitRequest::EndInput(id)) => {
+                    if let Some(job) = self.jobs.get_mut(&id) {
+                        job.end_input();
+                    }
+                    InitReply::Done
+                }
+                Ok(InitRequest::Resize { job, window }) => {
+                    let done = find(&self.jobs, job).and_then(|job| job.resize(window));
+                    done.map_or_else(InitReply::Failed, |()| InitReply::Done)
                 }
             };
             self.connections[at].reply(&reply);
         }
     }
 
-    fn run(&mut self, spec: &JobSpec, stdin: Option<OwnedFd>) -> Result<i32, Failure> {
-        let job = job::start(&self.directory, spec, self.vcap, stdin)?;
+    fn run(&mut self, spec: &JobSpec, given: Vec<OwnedFd>) -> Result<i32, Failure> {
+        let job = job::start(&self.directory, spec, self.vcap, given)?;
         let pid = job.pid();
         self.jobs.insert(spec.id, job);
         Ok(pid)
@@ -214,7 +236,12 @@ impl Init {
                 }
             }
             // Everything but this process; no process at all is fine.
-            Target::All => drop(process::signal(-1, signal)),
+            Target::All => {
+                let _ = process::signal(-1, signal);
+                if signal == libc::SIGTERM {
+                    self.jobs.values().for_each(Job::hang_up);
+                }
+            }
         }
         InitReply::Done
     }
@@ -298,6 +325,10 @@ impl Init {
     }
 }
 
+fn find(jobs: &BTreeMap<u64, Job>, id: u64) -> Result<&Job, Failure> {
+    jobs.get(&id).ok_or_else(|| Failure::new("find the job", id.to_string(), libc::ESRCH))
+}
+
 /// Prepares the child that packs or unpacks. It keeps nothing of the init but its stream and its connection, so that a
 /// path through `/proc/self/fd` leads nowhere.
 fn become_worker(user: JobUser, vcap: Vcap, keep: &[BorrowedFd<'_>]) -> Result<(), Failure> {
@@ -307,5 +338,6 @@ fn become_worker(user: JobUser, vcap: Vcap, keep: &[BorrowedFd<'_>]) -> Result<(
     sys::fd::close_all_but(keep).map_err(failed("close descriptors"))?;
     process::reset_signals().map_err(failed("reset the signals"))?;
     nix::unistd::setsid().map_err(io::Error::from).map_err(failed("start a session"))?;
-    execute::become_user(user, vcap)
+    let (uid, gid) = users::ids(user, vcap);
+    execute::become_user(uid, gid)
 }

@@ -194,6 +194,45 @@ pub(crate) fn kill(pidfd: BorrowedFd<'_>) -> io::Result<()> {
     check(result).map(drop)
 }
 
+/// Option of getsockopt(2), kernel 6.5 (uapi asm-generic/socket.h); libc has it not for every target.
+#[cfg(feature = "daemon")]
+const SO_PEERPIDFD: libc::c_int = 77;
+
+/// A descriptor for the process at the other end of a unix stream socket; `ENOPROTOOPT` where the kernel has none.
+#[cfg(feature = "daemon")]
+pub(crate) fn peer_pidfd(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut pidfd: RawFd = -1;
+    let mut length = size_of::<RawFd>() as libc::socklen_t;
+    // SAFETY: the value and its length live through the call, and the length is that of the value.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_PEERPIDFD,
+            (&raw mut pidfd).cast(),
+            &raw mut length,
+        )
+    };
+    check(result.into())?;
+    fd::adopt(pidfd).ok_or(io::Error::from_raw_os_error(libc::EBADF))
+}
+
+/// A descriptor for a process.
+#[cfg(feature = "daemon")]
+pub(crate) fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: plain numbers.
+    let pidfd = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    fd::adopt(pidfd as RawFd).ok_or(io::Error::from_raw_os_error(libc::EBADF))
+}
+
+/// A copy of another process's descriptor (kernel 5.6).
+#[cfg(feature = "daemon")]
+pub(crate) fn pidfd_getfd(pidfd: BorrowedFd<'_>, number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: plain numbers.
+    let copy = check(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) })?;
+    fd::adopt(copy as RawFd).ok_or(io::Error::from_raw_os_error(libc::EBADF))
+}
+
 /// Sends a signal by number: to a process, or with -1 to all but this one.
 pub(crate) fn signal(pid: i32, signal: i32) -> io::Result<()> {
     // SAFETY: plain numbers.

@@ -13,9 +13,10 @@ pub struct JobSpec {
     pub id: u64,
     /// The program (a path, or a name looked for in the `PATH` of `env`) and its arguments; at least one.
     pub argv: Vec<Vec<u8>>,
-    /// The whole environment.
+    /// The whole environment, but for `HOME` and `USER`: where they are missing, they are what the container says of the
+    /// user.
     pub env: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Working directory inside.
+    /// Working directory inside; empty for the user's home.
     pub cwd: PathBuf,
     /// Who runs it.
     pub user: JobUser,
@@ -23,6 +24,34 @@ pub struct JobSpec {
     pub rlimits: Vec<Rlimit>,
     /// What happens to what it writes.
     pub output: OutputMode,
+    /// Whether `argv` begins with `/bin/bash` because a script is to be run: `/bin/sh` does as well where that is missing.
+    pub shell: bool,
+    /// Where its standard input, output and error lead.
+    pub stdio: Stdio,
+    /// Who runs it in place of `user`.
+    pub named: Option<NamedUser>,
+}
+
+/// Where a job's standard input, output and error lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stdio {
+    /// Input from the descriptor that comes along, or `/dev/null`; output to the spool.
+    Spool,
+    /// Input from a pipe whose other end the init holds ([`super::InitRequest::Input`]); output to the spool.
+    Input,
+    /// A terminal of the container. Its output goes to the spool as one stream, its input is as for `Input`.
+    Terminal(Window),
+    /// The three descriptors that come along. Nothing is spooled.
+    Given,
+}
+
+/// Size of a terminal, in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Characters in a line.
+    pub columns: u16,
+    /// Lines.
+    pub rows: u16,
 }
 
 /// The user of a job or a tar stream.
@@ -39,6 +68,16 @@ pub enum JobUser {
         /// gid inside.
         gid: u32,
     },
+}
+
+/// A user that the container knows, by what its `/etc/passwd` and `/etc/group` say. Without capabilities unless it is
+/// uid 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedUser {
+    /// Name or number.
+    pub user: Vec<u8>,
+    /// Name or number; the user's own group when missing.
+    pub group: Option<Vec<u8>>,
 }
 
 /// One limit of setrlimit(2).
@@ -159,8 +198,9 @@ impl JobEnd {
     }
 }
 
-impl Wire for JobSpec {
-    fn write(&self, out: &mut Writer) {
+impl JobSpec {
+    /// The bytes of version 1, which had nothing after `output`.
+    pub(super) fn write_1(&self, out: &mut Writer) {
         out.u64(self.id);
         out.list(&self.argv, |out, word| out.bytes(word));
         out.list(&self.env, |out, (name, value)| {
@@ -186,6 +226,15 @@ impl Wire for JobSpec {
             OutputMode::Discard => out.u8(2),
         }
     }
+}
+
+impl Wire for JobSpec {
+    fn write(&self, out: &mut Writer) {
+        self.write_1(out);
+        out.u8(self.shell.into());
+        self.stdio.write(out);
+        out.list(self.named.as_slice(), |out, named| named.write(out));
+    }
 
     fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
         Ok(JobSpec {
@@ -202,7 +251,56 @@ impl Wire for JobSpec {
                 2 => OutputMode::Discard,
                 _ => return Err(Malformed("unknown output mode")),
             },
+            shell: from.bool()?,
+            stdio: Stdio::read(from)?,
+            named: from.list(NamedUser::read)?.pop(),
         })
+    }
+}
+
+impl Wire for NamedUser {
+    fn write(&self, out: &mut Writer) {
+        out.bytes(&self.user);
+        out.list(self.group.as_slice(), |out, group| out.bytes(group));
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(NamedUser { user: from.bytes()?, group: from.list(|from| from.bytes())?.pop() })
+    }
+}
+
+impl Wire for Stdio {
+    fn write(&self, out: &mut Writer) {
+        match self {
+            Stdio::Spool => out.u8(0),
+            Stdio::Input => out.u8(1),
+            Stdio::Terminal(window) => {
+                out.u8(2);
+                window.write(out);
+            }
+            Stdio::Given => out.u8(3),
+        }
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        match from.u8()? {
+            0 => Ok(Stdio::Spool),
+            1 => Ok(Stdio::Input),
+            2 => Ok(Stdio::Terminal(Window::read(from)?)),
+            3 => Ok(Stdio::Given),
+            _ => Err(Malformed("unknown kind of standard input and output")),
+        }
+    }
+}
+
+impl Wire for Window {
+    fn write(&self, out: &mut Writer) {
+        out.u32(u32::from(self.columns) << 16 | u32::from(self.rows));
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let both = from.u32()?;
+        Ok(Window { columns: (both >> 16) as u16, rows: both as u16 })
     }
 }
 

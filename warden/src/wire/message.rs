@@ -1,7 +1,7 @@
 //! Requests, answers and notes.
 
 use super::{
-    ContainerPlan, Failure, JobEnd, JobSpec, JobState, JobUser, Malformed, Reader, Target, Wire, Writer,
+    ContainerPlan, Failure, JobEnd, JobSpec, JobState, JobUser, Malformed, Reader, Target, Window, Wire, Writer,
 };
 use std::path::PathBuf;
 
@@ -40,7 +40,7 @@ pub enum SpawnOutcome {
 pub enum InitRequest {
     /// First message of a connection; answered with [`InitReply::Hello`].
     Hello,
-    /// Start a job; a descriptor that comes along is its standard input. Answered with `Started`.
+    /// Start a job; the descriptors that come along are as [`super::Stdio`] says. Answered with `Started`.
     Run(JobSpec),
     /// Send a signal. Answered with `Done`.
     Signal {
@@ -69,6 +69,27 @@ pub enum InitRequest {
         /// Who reads.
         user: JobUser,
     },
+    /// A descriptor that leads to the standard input of a job that takes input. Answered with `Input`, with it.
+    Input(u64),
+    /// Nothing more comes to the standard input of a job. Answered with `Done`.
+    EndInput(u64),
+    /// A job's terminal has another size. Answered with `Done`.
+    Resize {
+        /// The job.
+        job: u64,
+        /// Its size from now on.
+        window: Window,
+    },
+}
+
+impl InitRequest {
+    /// The bytes of a `Run` for an init of version 1, which knew scripts and their output alone.
+    pub fn run_1(spec: &JobSpec) -> Vec<u8> {
+        let mut out = Writer::default();
+        out.u8(1);
+        spec.write_1(&mut out);
+        out.0
+    }
 }
 
 /// What an init answers.
@@ -92,6 +113,11 @@ pub enum InitReply {
     Failed(Failure),
     /// A note that nobody asked for at this moment.
     Event(Event),
+    /// A descriptor that leads to a job's standard input comes along.
+    Input {
+        /// Whether it is that of a terminal, whose input has no end but a character that means it.
+        terminal: bool,
+    },
 }
 
 /// A note to a subscriber. Notes may be merged or lost when a subscriber is slow; the files in `jobs/` are the truth,
@@ -180,6 +206,19 @@ impl Wire for InitRequest {
                 out.path(path);
                 user.write(out);
             }
+            InitRequest::Input(job) => {
+                out.u8(8);
+                out.u64(*job);
+            }
+            InitRequest::EndInput(job) => {
+                out.u8(9);
+                out.u64(*job);
+            }
+            InitRequest::Resize { job, window } => {
+                out.u8(10);
+                out.u64(*job);
+                window.write(out);
+            }
         }
     }
 
@@ -193,6 +232,9 @@ impl Wire for InitRequest {
             5 => InitRequest::Subscribe,
             6 => InitRequest::Unpack { dir: from.path()?, user: JobUser::read(from)? },
             7 => InitRequest::Pack { path: from.path()?, user: JobUser::read(from)? },
+            8 => InitRequest::Input(from.u64()?),
+            9 => InitRequest::EndInput(from.u64()?),
+            10 => InitRequest::Resize { job: from.u64()?, window: Window::read(from)? },
             _ => return Err(Malformed("unknown request")),
         })
     }
@@ -222,6 +264,10 @@ impl Wire for InitReply {
                 out.u8(5);
                 event.write(out);
             }
+            InitReply::Input { terminal } => {
+                out.u8(6);
+                out.u8((*terminal).into());
+            }
         }
     }
 
@@ -233,6 +279,7 @@ impl Wire for InitReply {
             3 => InitReply::Jobs(from.list(JobState::read)?),
             4 => InitReply::Failed(Failure::read(from)?),
             5 => InitReply::Event(Event::read(from)?),
+            6 => InitReply::Input { terminal: from.bool()? },
             _ => return Err(Malformed("unknown answer")),
         })
     }

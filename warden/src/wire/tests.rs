@@ -98,9 +98,32 @@ fn job_spec() -> impl Strategy<Value = JobSpec> {
         prop::collection::vec((bytes(), bytes()), 0..4),
         prop::collection::vec(rlimit, 0..4),
     );
-    (any::<u64>(), lists, path(), job_user(), output).prop_map(
-        |(id, (argv, env, rlimits), cwd, user, output)| JobSpec { id, argv, env, cwd, user, rlimits, output },
+    let stdio = prop_oneof![
+        Just(Stdio::Spool),
+        Just(Stdio::Input),
+        window().prop_map(Stdio::Terminal),
+        Just(Stdio::Given),
+    ];
+    let named = prop::option::of((bytes(), prop::option::of(bytes())));
+    let named = named.prop_map(|named| named.map(|(user, group)| NamedUser { user, group }));
+    (any::<u64>(), lists, path(), job_user(), output, any::<bool>(), stdio, named).prop_map(
+        |(id, (argv, env, rlimits), cwd, user, output, shell, stdio, named)| JobSpec {
+            id,
+            argv,
+            env,
+            cwd,
+            user,
+            rlimits,
+            output,
+            shell,
+            stdio,
+            named,
+        },
     )
+}
+
+fn window() -> impl Strategy<Value = Window> {
+    any::<(u16, u16)>().prop_map(|(columns, rows)| Window { columns, rows })
 }
 
 fn job_end() -> impl Strategy<Value = JobEnd> {
@@ -137,6 +160,9 @@ fn request() -> impl Strategy<Value = InitRequest> {
         Just(InitRequest::Subscribe),
         (path(), job_user()).prop_map(|(dir, user)| InitRequest::Unpack { dir, user }),
         (path(), job_user()).prop_map(|(path, user)| InitRequest::Pack { path, user }),
+        any::<u64>().prop_map(InitRequest::Input),
+        any::<u64>().prop_map(InitRequest::EndInput),
+        (any::<u64>(), window()).prop_map(|(job, window)| InitRequest::Resize { job, window }),
     ]
 }
 
@@ -149,6 +175,7 @@ fn reply() -> impl Strategy<Value = InitReply> {
         failure().prop_map(InitReply::Failed),
         any::<(u64, u64)>().prop_map(|(job, offset)| InitReply::Event(Event::Output { job, offset })),
         (any::<u64>(), job_end()).prop_map(|(job, end)| InitReply::Event(Event::Ended { job, end })),
+        any::<bool>().prop_map(|terminal| InitReply::Input { terminal }),
     ]
 }
 
@@ -212,4 +239,25 @@ fn a_failure_says_what_and_why() {
         Failure::new("fork", "", libc::EAGAIN).to_string(),
         "fork: Resource temporarily unavailable (os error 11)"
     );
+}
+
+#[test]
+fn an_init_of_version_1_reads_what_it_knows() {
+    let spec = JobSpec {
+        id: 7,
+        argv: vec![b"sh".to_vec()],
+        env: vec![(b"A".to_vec(), b"b".to_vec())],
+        cwd: "/".into(),
+        user: JobUser::Vcap,
+        rlimits: vec![Rlimit { resource: 1, soft: 2, hard: 3 }],
+        output: OutputMode::Discard,
+        shell: true,
+        stdio: Stdio::Input,
+        named: None,
+    };
+    // Kind "run"; id; one word; one pair; directory; user; one limit of 4 + 8 + 8 bytes; output. Nothing more.
+    let mut bytes = vec![1, 7, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, b's', b'h'];
+    bytes.extend([1, 0, 0, 0, 1, 0, 0, 0, b'A', 1, 0, 0, 0, b'b', 1, 0, 0, 0, b'/', 1, 1, 0, 0, 0]);
+    bytes.extend([1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 2]);
+    assert_eq!(InitRequest::run_1(&spec), bytes);
 }

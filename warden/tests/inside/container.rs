@@ -13,7 +13,7 @@ use warden::init::client::{Events, InitClient};
 use warden::spawner::client::{SpawnError, Spawned, Spawner};
 use warden::wire::{
     Bind, CgroupEntry, ContainerPlan, Event, JobEnd, JobSpec, JobUser, Layer, OutputMode, RECORD_HEADER,
-    Upper, UserSpec,
+    Stdio, Upper, UserSpec,
 };
 
 /// The static init: `WARDEN_INIT`, else beside this test's own target directory, else built now.
@@ -200,6 +200,9 @@ pub(crate) fn job(argv: &[&str], user: JobUser) -> JobSpec {
         user,
         rlimits: Vec::new(),
         output: OutputMode::Limit { bytes: 10 << 20 },
+        shell: false,
+        stdio: Stdio::Spool,
+        named: None,
     }
 }
 

@@ -141,7 +141,19 @@ fn limits_and_environment_are_set() {
     let lines: Vec<&str> = out.lines().collect();
     assert_eq!(lines[..3], ["200", "300", "0"]);
     assert!(lines.contains(&"A=x y"));
-    assert!(!out.contains("HOME"), "{out}");
+    // What is not given is what the container's files say of the user, and nothing else is added.
+    assert!(lines.contains(&"HOME=/home/vcap") && lines.contains(&"USER=vcap"), "{out}");
+    let mut given = job(&["/bin/sh", "-c", "env"], JobUser::Vcap);
+    given.env = vec![(b"HOME".to_vec(), b"/elsewhere".to_vec()), (b"USER".to_vec(), b"me".to_vec())];
+    container.client.run(&given, None).unwrap();
+    ended(&mut events, given.id);
+    let out: Vec<u8> = container.output(given.id).1.into_iter().flat_map(|(_, bytes)| bytes).collect();
+    let out = String::from_utf8(out).unwrap();
+    let shell = ["PWD=", "SHLVL=", "OLDPWD=", "_="];
+    let mut lines: Vec<&str> =
+        out.lines().filter(|line| !shell.iter().any(|own| line.starts_with(own))).collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["HOME=/elsewhere", "USER=me"]);
 }
 
 #[test]
